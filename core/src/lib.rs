@@ -1,0 +1,10 @@
+//! The decisions of Wardgate: tokens, API keys, policy and the request path.
+//!
+//! Everything here is a pure function of its arguments. Time, keys and randomness are arguments;
+//! nothing reads a clock, a file, the network or the environment.
+
+pub mod config;
+pub mod json;
+pub mod reason;
+pub mod secret;
+pub mod time;
