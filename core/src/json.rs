@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_repeated_name_is_refused_at_any_depth() {
-        refused(r#"{"a":1,"a":2}"#, "a name stands twice in one object at line 1, column 12");
+        refused(r#"{"a":1,"a":2}"#, "a name stands twice in one object at line 1, column 13");
         refused(
             r#"[{"b":{"a":1,"\u0061":2}}]"#,
             "a name stands twice in one object at line 1, column 23",

@@ -3,8 +3,12 @@
 //! Everything here is a pure function of its arguments. Time, keys and randomness are arguments;
 //! nothing reads a clock, a file, the network or the environment.
 
+pub mod answer;
+pub mod api_key;
+pub mod base64url;
 pub mod config;
 pub mod json;
 pub mod reason;
 pub mod secret;
 pub mod time;
+pub mod wire;

@@ -1,7 +1,7 @@
 //! Configuration: one declaration per section gives the checked struct, the reader that reports all
 //! problems at once, the JSON Schema and the reference page.
 
-//pub mod plugin;
+pub mod plugin;
 mod read;
 pub mod section;
 

@@ -1,0 +1,102 @@
+//! The bodies of the internal interface, version 1, as JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Answer of [`super::SNAPSHOT_PATH`]: everything that a filter needs beyond its configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Snapshot {
+    /// Changes whenever the rest does.
+    pub generation: String,
+    /// Changes with every change of any API key; a filter then forgets the records that it holds.
+    pub api_key_revision: u64,
+    /// Key of the digests of API keys, base64url.
+    pub api_key_digest_key: String,
+    /// The keys of each issuer that the sidecar knows.
+    pub key_sets: Vec<IssuerKeySet>,
+}
+
+/// The keys of one issuer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct IssuerKeySet {
+    /// The `iss` that these keys may sign for.
+    pub issuer: String,
+    /// The JWK Set (RFC 7517 §5).
+    pub jwks: Map<String, Value>,
+}
+
+/// Question of [`super::API_KEY_LOOKUP_PATH`]. Carries the public id only: the secret stays where
+/// the client showed it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyLookup {
+    /// The id of the key.
+    pub id: String,
+}
+
+/// Answer of [`super::API_KEY_LOOKUP_PATH`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ApiKeyLookupAnswer {
+    /// The record, or nothing when there is no such key.
+    pub record: Option<ApiKeyRecord>,
+    /// How long the answer stands, unless the revision of the snapshot changes before.
+    pub valid_for_seconds: u64,
+}
+
+/// What a filter needs to decide for one API key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ApiKeyRecord {
+    /// The public id.
+    pub id: String,
+    /// The environment that the key was made for.
+    pub environment: String,
+    /// The name that bindings and audit events use.
+    pub name: String,
+    /// Keyed digest of the whole key, base64url.
+    pub digest: String,
+    /// Issuer of the owner, if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Subject of the owner, if the key has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The roles of the key.
+    pub roles: Vec<String>,
+    /// The scopes that restrict the key; `None` restricts nothing.
+    #[serde(default)]
+    pub scopes: Option<Vec<String>>,
+    /// When the key stops working, in seconds since the epoch.
+    #[serde(default)]
+    pub expires_at: Option<u64>,
+    /// Whether the key works.
+    pub state: ApiKeyState,
+}
+
+/// Whether a key works.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiKeyState {
+    /// It works until it expires.
+    Active,
+    /// It does not work for the time being.
+    Disabled,
+    /// It never works again.
+    Revoked,
+}
+
+/// Events of one VM incarnation, in order, for [`super::AUDIT_PATH`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditBatch {
+    /// Random name of the VM incarnation that numbers these events from 1.
+    pub incarnation: String,
+    /// The events; each has its `sequence`.
+    pub events: Vec<Map<String, Value>>,
+}
+
+/// Answer of [`super::AUDIT_PATH`], given once the events are on disk.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AuditAnswer {
+    /// Highest sequence of the incarnation that is on disk, and all before it.
+    pub acknowledged: u64,
+}
