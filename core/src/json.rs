@@ -123,7 +123,7 @@ mod tests {
         refused(r#"{"a":1,"a":2}"#, "a name stands twice in one object at line 1, column 13");
         refused(
             r#"[{"b":{"a":1,"\u0061":2}}]"#,
-            "a name stands twice in one object at line 1, column 23",
+            "a name stands twice in one object at line 1, column 24",
         );
     }
 

@@ -5,8 +5,10 @@
 
 pub mod answer;
 pub mod api_key;
+pub mod audit;
 pub mod base64url;
 pub mod config;
+pub mod gate;
 pub mod json;
 pub mod reason;
 pub mod secret;

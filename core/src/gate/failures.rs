@@ -1,0 +1,109 @@
+//! How many failed authentications an address may cause (GCRA over fixed slots).
+
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher13;
+
+/// Slots of the table: 64 KiB of memory, whatever the number of addresses.
+const SLOTS: usize = 4096;
+
+/// Counts failures by address in a table of fixed size.
+///
+/// Two addresses may share a slot and so a limit; the hash is keyed, so an attacker cannot aim at
+/// the slot of another address. Envoy's shared data has no expiry, so each worker counts alone.
+#[derive(Debug)]
+pub struct FailureLimit {
+    /// Theoretical arrival time of each slot, in nanoseconds.
+    slots: Vec<u64>,
+    interval_nanoseconds: u64,
+    burst_nanoseconds: u64,
+    keys: (u64, u64),
+}
+
+impl FailureLimit {
+    /// A limit of `failures` at once and per `period_seconds`; 0 failures switch it off.
+    pub fn new(failures: u64, period_seconds: u64, keys: (u64, u64)) -> Self {
+        let period = period_seconds.saturating_mul(1_000_000_000);
+        let interval = period.checked_div(failures).unwrap_or(0);
+        let slots = if failures == 0 { Vec::new() } else { vec![0; SLOTS] };
+        Self { slots, interval_nanoseconds: interval, burst_nanoseconds: period, keys }
+    }
+
+    /// Whether the limit is switched on.
+    pub fn is_on(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// Whether `address` may fail once more at `now_nanoseconds` (monotonic or wall clock).
+    pub fn admits(&self, address: &[u8], now_nanoseconds: u64) -> bool {
+        let Some(arrival) = self.slots.get(self.slot(address)) else {
+            return true;
+        };
+        let next = arrival.max(&now_nanoseconds).saturating_add(self.interval_nanoseconds);
+        next.saturating_sub(now_nanoseconds) <= self.burst_nanoseconds
+    }
+
+    /// Counts one failure of `address`.
+    pub fn count(&mut self, address: &[u8], now_nanoseconds: u64) {
+        let index = self.slot(address);
+        if let Some(arrival) = self.slots.get_mut(index) {
+            *arrival = (*arrival).max(now_nanoseconds).saturating_add(self.interval_nanoseconds);
+        }
+    }
+
+    fn slot(&self, address: &[u8]) -> usize {
+        let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
+        hasher.write(host(address));
+        // Truncation is what is wanted: any bits will do.
+        usize::try_from(hasher.finish() % 4096).unwrap_or(0)
+    }
+}
+
+/// The address without its port: a client has as many ports as it likes.
+fn host(address: &[u8]) -> &[u8] {
+    match address.iter().rposition(|byte| *byte == b':') {
+        Some(colon) => address.get(..colon).unwrap_or(address),
+        None => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FailureLimit;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn an_address_may_fail_as_often_as_stated_and_again_later() {
+        let mut limit = FailureLimit::new(3, 60, (1, 2));
+        let mut now = 1000 * SECOND;
+        for _ in 0..3 {
+            assert!(limit.admits(b"10.0.0.1:1", now));
+            limit.count(b"10.0.0.1:1", now);
+        }
+        assert!(!limit.admits(b"10.0.0.1:2", now), "another port is the same address");
+        assert!(limit.admits(b"10.0.0.2:1", now), "another address is free");
+        now += 20 * SECOND;
+        assert!(limit.admits(b"10.0.0.1:1", now));
+        limit.count(b"10.0.0.1:1", now);
+        assert!(!limit.admits(b"10.0.0.1:1", now));
+    }
+
+    #[test]
+    fn zero_failures_switch_the_limit_off() {
+        let mut limit = FailureLimit::new(0, 60, (1, 2));
+        assert!(!limit.is_on());
+        for _ in 0..1000 {
+            assert!(limit.admits(b"10.0.0.1", 5));
+            limit.count(b"10.0.0.1", 5);
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_do_not_overflow() {
+        let mut limit = FailureLimit::new(1, 86_400, (1, 2));
+        limit.count(b"a", u64::MAX);
+        limit.count(b"a", 0);
+        assert!(limit.admits(b"b", 0));
+    }
+}

@@ -1,0 +1,199 @@
+//! The request as it came in: one pass over the headers finds the request line, the credentials and
+//! everything that the client forged.
+
+use crate::reason::Reason;
+
+/// One header field, name and value as bytes; a value need not be UTF-8.
+pub type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// More fields than any honest request has; Envoy's own default limit is 100.
+pub const MAX_FIELDS: usize = 1024;
+
+/// A credential of one kind: absent, once, or more than once.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Presented<'a> {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There once.
+    Once(&'a [u8]),
+    /// There more than once; which one would count is a guess, and guesses differ.
+    Repeated,
+}
+
+impl<'a> Presented<'a> {
+    fn another(&mut self, value: &'a [u8]) {
+        *self = match self {
+            Self::Absent => Self::Once(value),
+            Self::Once(_) | Self::Repeated => Self::Repeated,
+        };
+    }
+
+    /// Whether it is there at all.
+    pub fn is_present(self) -> bool {
+        self != Self::Absent
+    }
+}
+
+/// What the gate reads of a request's headers.
+#[derive(Clone, Debug, Default)]
+pub struct Intake<'a> {
+    /// `:method`.
+    pub method: &'a str,
+    /// `:path`, with the query.
+    pub path: &'a [u8],
+    /// `:authority`, as sent.
+    pub authority: &'a str,
+    /// `authorization`.
+    pub authorization: Presented<'a>,
+    /// `x-api-key`.
+    pub api_key: Presented<'a>,
+    /// `access-control-request-method` of a request with an `origin`.
+    pub preflight_method: Option<&'a str>,
+    /// Whether a gRPC client waits for the answer.
+    pub is_grpc: bool,
+    /// `x-request-id`.
+    pub request_id: &'a [u8],
+    /// Names that only the gate may set and that the client sent, as it spelled them.
+    pub forged: Vec<&'a [u8]>,
+}
+
+impl<'a> Intake<'a> {
+    /// Reads the fields of a request.
+    ///
+    /// `is_own` tells whether a name, in lower case and with `-` for `_`, is one that the gate sets.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::RequestMalformed`] when method, path or host are missing, repeated or not text, or
+    /// there are more than [`MAX_FIELDS`] fields.
+    pub fn read(fields: &[Field<'a>], is_own: impl Fn(&[u8]) -> bool) -> Result<Self, Reason> {
+        if fields.len() > MAX_FIELDS {
+            return Err(Reason::RequestMalformed);
+        }
+        let mut intake = Self::default();
+        let mut line = RequestLine::default();
+        let mut has_origin = false;
+        for (name, value) in fields {
+            match *name {
+                b":method" => line.method.another(value),
+                b":path" => line.path.another(value),
+                b":authority" => line.authority.another(value),
+                b"authorization" => intake.authorization.another(value),
+                b"x-api-key" => intake.api_key.another(value),
+                b"origin" => has_origin = true,
+                b"access-control-request-method" => intake.preflight_method = text(value),
+                b"content-type" => intake.is_grpc = is_grpc(value),
+                b"x-request-id" => intake.request_id = value,
+                _ => intake.note_forgery(name, &is_own),
+            }
+        }
+        if !has_origin {
+            intake.preflight_method = None;
+        }
+        line.fill(&mut intake)?;
+        Ok(intake)
+    }
+
+    /// Notes `name` if it is one of the gate's own in any spelling.
+    ///
+    /// Envoy and many servers read `_` as `-` (CGI), so `x_wardgate_subject` would reach them as the
+    /// real thing. A credential in such a spelling is no credential, but must not pass either.
+    fn note_forgery(&mut self, name: &'a [u8], is_own: &impl Fn(&[u8]) -> bool) {
+        if !may_be_own(name) {
+            return;
+        }
+        let canonical = canonical(name);
+        if is_own(&canonical) || matches!(canonical.as_slice(), b"x-api-key" | b"authorization") {
+            self.forged.push(name);
+        }
+    }
+}
+
+/// A cheap test that most foreign names fail: the gate's names begin with `x`, `t` (`txn-token`) or,
+/// for odd spellings of `authorization`, `a`.
+fn may_be_own(name: &[u8]) -> bool {
+    matches!(name.first(), Some(b'x' | b'X' | b't' | b'T' | b'a' | b'A'))
+}
+
+/// `name` in lower case, with `-` for `_`.
+pub fn canonical(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect()
+}
+
+/// `application/grpc`, also with a subtype (`application/grpc+proto`).
+fn is_grpc(value: &[u8]) -> bool {
+    match value.strip_prefix(b"application/grpc") {
+        Some(rest) => rest.is_empty() || matches!(rest.first(), Some(b'+' | b';')),
+        None => false,
+    }
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    core::str::from_utf8(value).ok()
+}
+
+#[derive(Default)]
+struct RequestLine<'a> {
+    method: Presented<'a>,
+    path: Presented<'a>,
+    authority: Presented<'a>,
+}
+
+impl<'a> RequestLine<'a> {
+    fn fill(self, intake: &mut Intake<'a>) -> Result<(), Reason> {
+        let (Presented::Once(method), Presented::Once(path)) = (self.method, self.path) else {
+            return Err(Reason::RequestMalformed);
+        };
+        intake.method = text(method).ok_or(Reason::RequestMalformed)?;
+        intake.path = path;
+        intake.authority = match self.authority {
+            Presented::Absent => "",
+            Presented::Once(authority) => text(authority).ok_or(Reason::RequestMalformed)?,
+            Presented::Repeated => return Err(Reason::RequestMalformed),
+        };
+        Ok(())
+    }
+}
+
+/// The token of an `Authorization` value with the scheme `Bearer` (RFC 6750 §2.1), or `None` if the
+/// value has another scheme. The scheme is case-insensitive (RFC 9110 §11.1).
+///
+/// # Errors
+///
+/// [`Reason::CredentialMalformed`] when the scheme is `Bearer` and no single token follows.
+pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
+    let Some((scheme, rest)) = value.split_at_checked(6) else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Ok(None);
+    }
+    let token = match rest.first() {
+        None => return Err(Reason::CredentialMalformed),
+        Some(b' ') => rest.trim_ascii_start(),
+        Some(_) => return Ok(None),
+    };
+    if token.is_empty() || token.iter().any(|byte| !is_token_byte(*byte)) {
+        return Err(Reason::CredentialMalformed);
+    }
+    Ok(Some(token))
+}
+
+/// The letters of `b64token` (RFC 6750 §2.1).
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+/// The host of an authority, in lower case, without port and trailing dot: what a route names.
+pub fn host_of(authority: &str) -> String {
+    let host = match authority.rsplit_once(':') {
+        // Inside brackets the colon belongs to an IPv6 address.
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests;
