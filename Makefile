@@ -63,26 +63,19 @@ clippy: clang
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(WASM_ENV) cargo clippy --locked -p wardgate-core -p wardgate-plugin --target wasm32-wasip1 -- -D warnings
 
-# Licences, bans and sources need nothing but the tool; advisories need a database as well.
+# Licences, bans and sources need nothing but the tool; advisories need a database, fetched or at hand.
 .PHONY: deny
 deny:
-	if ! command -v cargo-deny >/dev/null; then
-		echo "!!! cargo-deny is not installed: licences, bans, sources and ADVISORIES WERE NOT CHECKED (make install-deny)" >&2
-		exit 0
-	fi
-	cargo deny --locked check licenses bans sources
+	command -v cargo-deny >/dev/null || { echo "installing cargo-deny into $(TOOLS), about 3 minutes"; cargo install --locked --version 0.20.2 cargo-deny --root $(TOOLS); }
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 	if cargo deny --locked fetch db >/dev/null 2>&1; then
 		cargo deny --locked check advisories
-	elif ls "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-dbs/*/ >/dev/null 2>&1; then
+	elif ls -d "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-dbs/*/ >/dev/null 2>&1; then
 		echo "the advisory database cannot be refreshed; checking against the copy at hand" >&2
 		cargo deny --locked check --disable-fetch advisories
 	else
 		echo "!!! no advisory database can be had: ADVISORIES WERE NOT CHECKED" >&2
 	fi
-
-.PHONY: install-deny
-install-deny: ## Install cargo-deny into .tools
-	cargo install --locked cargo-deny --root $(TOOLS)
 
 .PHONY: generate
 generate: ## Rewrite the schemas and the reference from the types
