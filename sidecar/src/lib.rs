@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The sidecar and command line of Wardgate.
+//!
+//! Holds what a filter cannot hold: API keys, signing keys and the audit log.
+
+pub mod clock;
+pub mod keys;
+pub mod random;
+pub mod seal;

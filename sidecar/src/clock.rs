@@ -1,0 +1,67 @@
+//! The only place that reads the clock, so that a test can steer time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use wardgate_core::time::UnixSeconds;
+
+/// Where the time comes from.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    /// Seconds since the epoch.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The clock of the machine.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `now` until it is advanced; clones share the time.
+    pub fn manual(now: UnixSeconds) -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(now.0))))
+    }
+
+    /// Moves a manual clock forward; the clock of the machine does not listen.
+    pub fn advance(&self, seconds: u64) {
+        if let Source::Manual(time) = &self.0 {
+            time.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    /// The time now. A clock before 1970 reads as 1970.
+    pub fn now(&self) -> UnixSeconds {
+        UnixSeconds(self.now_milliseconds() / 1000)
+    }
+
+    /// The time now in milliseconds since the epoch.
+    pub fn now_milliseconds(&self) -> u64 {
+        match &self.0 {
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+                .unwrap_or(0),
+            Source::Manual(time) => time.load(Ordering::SeqCst).saturating_mul(1000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Clock;
+    use wardgate_core::time::UnixSeconds;
+
+    #[test]
+    fn a_manual_clock_moves_only_when_told_and_its_clones_with_it() {
+        let clock = Clock::manual(UnixSeconds(100));
+        let clone = clock.clone();
+        clock.advance(5);
+        assert_eq!((clock.now(), clone.now_milliseconds()), (UnixSeconds(105), 105_000));
+    }
+}

@@ -1,0 +1,156 @@
+//! What is secret at rest: Fernet tokens under the store keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use fernet::Fernet;
+use serde::{Deserialize, Serialize};
+use wardgate_core::secret::Secret;
+use wardgate_core::time::UnixSeconds;
+use zeroize::Zeroizing;
+
+use crate::random::{Random, RandomError};
+
+/// Keys kept for reading: a rotation keeps a few; more are a mistake, and each costs a trial.
+const MAX_KEYS: usize = 16;
+
+/// Fernet refuses a token from more than a minute in the future. Nothing here expires, and a clock
+/// that was set back must not lock the sidecar out of its own store, so tokens are opened "at the
+/// end of time".
+const END_OF_TIME: u64 = u64::MAX / 2;
+
+/// The keys that protect secrets in the store. The first seals, all open.
+#[derive(Clone)]
+pub struct StoreKeys {
+    keys: Vec<Fernet>,
+}
+
+/// A sealed secret: a Fernet token.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Sealed(String);
+
+/// Why a text is not a list of store keys. Never shows the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseStoreKeysError {
+    /// No key at all.
+    #[error("there is no key; expected one Fernet key (32 bytes as base64url) per line")]
+    Empty,
+    /// A line is no Fernet key.
+    #[error("line {0} is not a Fernet key (32 bytes as base64url)")]
+    Line(usize),
+    /// More keys than a rotation can need.
+    #[error("more than {MAX_KEYS} keys")]
+    TooMany,
+}
+
+/// A sealed secret cannot be opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "no store key opens it: the key is missing from the store keys file, or the data is damaged"
+)]
+pub struct UnsealError;
+
+impl StoreKeys {
+    /// Reads one key per line; empty lines and lines that begin with `#` are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseStoreKeysError`] with the line.
+    pub fn parse(text: &str) -> Result<Self, ParseStoreKeysError> {
+        let mut keys = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let key =
+                Fernet::new(line).ok_or(ParseStoreKeysError::Line(index.saturating_add(1)))?;
+            keys.push(key);
+        }
+        match keys.len() {
+            0 => Err(ParseStoreKeysError::Empty),
+            1..=MAX_KEYS => Ok(Self { keys }),
+            _ => Err(ParseStoreKeysError::TooMany),
+        }
+    }
+
+    /// Makes the text of a new key.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] when the operating system gives no randomness.
+    pub fn generate(random: Random) -> Result<Zeroizing<String>, RandomError> {
+        let bytes = Zeroizing::new(random.bytes::<32>()?);
+        Ok(Zeroizing::new(URL_SAFE.encode(bytes.as_slice())))
+    }
+
+    /// Seals `secret` for `context`, a name of what it is and whose.
+    pub fn seal(&self, context: &str, secret: &Secret, now: UnixSeconds) -> Option<Sealed> {
+        // The context inside the token: whoever can write the store, but has no key, could
+        // otherwise put one sealed secret in the place of another.
+        let mut plain = Zeroizing::new(context.as_bytes().to_vec());
+        plain.push(0);
+        plain.extend_from_slice(secret.expose());
+        self.keys.first().map(|key| Sealed(key.encrypt_at_time(&plain, now.0)))
+    }
+
+    /// Opens what was sealed for `context`.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsealError`] when no key opens it or it was sealed for something else.
+    pub fn open(&self, context: &str, sealed: &Sealed) -> Result<Secret, UnsealError> {
+        for key in &self.keys {
+            if let Ok(plain) = key.decrypt_at_time(&sealed.0, None, END_OF_TIME) {
+                let plain = Zeroizing::new(plain);
+                let rest = plain.strip_prefix(context.as_bytes()).ok_or(UnsealError)?;
+                let secret = rest.strip_prefix(b"\0").ok_or(UnsealError)?;
+                return Ok(Secret::new(secret.to_vec()));
+            }
+        }
+        Err(UnsealError)
+    }
+}
+
+impl std::fmt::Debug for StoreKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "StoreKeys({} keys)", self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ParseStoreKeysError, StoreKeys, UnsealError};
+    use crate::random::Random;
+    use wardgate_core::secret::Secret;
+    use wardgate_core::time::UnixSeconds;
+
+    fn key() -> String {
+        StoreKeys::generate(Random::system()).unwrap().to_string()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_after_a_rotation_and_with_the_clock_set_back() {
+        let (old, new) = (key(), key());
+        let before = StoreKeys::parse(&old).unwrap();
+        let secret = Secret::new(b"s".to_vec());
+        let sealed = before.seal("digest-key", &secret, UnixSeconds(u64::from(u32::MAX))).unwrap();
+        let after = StoreKeys::parse(&format!("# new\n{new}\n\n{old}\n")).unwrap();
+        assert_eq!(after.open("digest-key", &sealed), Ok(secret));
+        assert_eq!(StoreKeys::parse(&new).unwrap().open("digest-key", &sealed), Err(UnsealError));
+    }
+
+    #[test]
+    fn a_secret_does_not_open_in_the_place_of_another() {
+        let keys = StoreKeys::parse(&key()).unwrap();
+        let sealed = keys.seal("a", &Secret::new(b"s".to_vec()), UnixSeconds(1)).unwrap();
+        assert_eq!(keys.open("b", &sealed), Err(UnsealError));
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_not_shown() {
+        let error = StoreKeys::parse(&format!("{}\nhunter2\n", key())).err();
+        assert_eq!(error, Some(ParseStoreKeysError::Line(2)));
+        assert_eq!(StoreKeys::parse("# nothing\n").err(), Some(ParseStoreKeysError::Empty));
+    }
+}
