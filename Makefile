@@ -72,7 +72,7 @@ deny:
 		cargo deny --locked check advisories
 	elif ls -d "$${CARGO_HOME:-$$HOME/.cargo}"/advisory-dbs/*/ >/dev/null 2>&1; then
 		echo "the advisory database cannot be refreshed; checking against the copy at hand" >&2
-		cargo deny --locked check --disable-fetch advisories
+		cargo deny --locked --offline check advisories
 	else
 		echo "!!! no advisory database can be had: ADVISORIES WERE NOT CHECKED" >&2
 	fi
