@@ -21,7 +21,7 @@ const MIN_RSA_BITS: usize = 2048;
 /// More is not read at all: the cost of one check grows with the square of the length.
 const MAX_RSA_BITS: usize = 8192;
 
-/// Five bytes hold the 33 bits that BoringSSL and ring allow: larger exponents make one check as
+/// Five bytes hold the 33 bits that Envoy and ring allow: larger exponents make one check as
 /// slow as the sender of the key likes.
 const MAX_RSA_EXPONENT_BYTES: usize = 5;
 

@@ -1,6 +1,6 @@
 //! The keys of one issuer (RFC 7517 §5).
 
-use core::iter;
+use core::{fmt, iter};
 
 use serde_json::{Map, Value};
 
@@ -37,6 +37,15 @@ pub struct SkippedKey {
     pub key_id: Option<String>,
     /// Why it is not used.
     pub why: WhySkipped,
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key_id {
+            Some(id) => write!(formatter, "key {} (`{id}`) is not used: {}", self.index, self.why),
+            None => write!(formatter, "key {} is not used: {}", self.index, self.why),
+        }
+    }
 }
 
 /// Why a text is no key set at all.
@@ -99,9 +108,9 @@ impl KeySet {
 
     /// The keys of both sets, which must be of one issuer.
     #[must_use]
-    pub fn merged(mut first: Self, second: Self) -> Self {
-        first.keys.extend(second.keys);
-        first
+    pub fn merged(mut self, other: Self) -> Self {
+        self.keys.extend(other.keys);
+        self
     }
 
     /// How many usable keys there are.

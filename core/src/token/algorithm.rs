@@ -21,7 +21,7 @@ crate::section! {
         Es384 = "ES384",
         /// ECDSA on P-521 with SHA-512.
         Es512 = "ES512",
-        /// EdDSA on Ed25519; Ed448 is not supported.
+        /// `EdDSA` on Ed25519; Ed448 is not supported.
         EdDsa = "EdDSA",
         /// HMAC with SHA-256.
         Hs256 = "HS256",

@@ -10,7 +10,7 @@ use crate::time::UnixSeconds;
 /// Longest `iss`: the longest URL that every server accepts.
 pub const MAX_ISSUER_BYTES: usize = 2048;
 
-/// Longest `sub`. OpenID Connect allows 255 bytes; SPIFFE ids, which are subjects too, 2048.
+/// Longest `sub`. OIDC allows 255 bytes; SPIFFE ids, which are subjects too, 2048.
 pub const MAX_SUBJECT_BYTES: usize = 2048;
 
 /// Longest `jti`. It becomes a key of the revocation table; UUIDs have 36 bytes.
@@ -127,7 +127,8 @@ fn numeric_date(
     whole: fn(f64) -> f64,
 ) -> Result<Option<UnixSeconds>, Reason> {
     let Some(value) = all.get(name) else { return Ok(None) };
-    let seconds = value.as_u64().or_else(|| whole_seconds(whole(value.as_f64()?)));
+    let fraction = || value.as_f64().filter(|seconds| *seconds >= 0.0);
+    let seconds = value.as_u64().or_else(|| whole_seconds(whole(fraction()?)));
     match seconds {
         Some(seconds) if seconds <= MAX_NUMERIC_DATE => Ok(Some(UnixSeconds(seconds))),
         Some(_) | None => Err(Reason::TokenClaimInvalid),

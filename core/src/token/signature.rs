@@ -35,7 +35,7 @@ pub trait SignatureCheck {
 }
 
 /// Checks every algorithm in this process: ring for RSA, P-256, P-384 and HMAC; ed25519-dalek for
-/// EdDSA; p521 for ES512.
+/// `EdDSA`; p521 for ES512.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SoftwareSignatures;
 
