@@ -555,7 +555,7 @@ mod keys_and_signatures {
 
     impl SignatureCheck for Gullible {
         fn check(&self, _: Algorithm, _: &Key, _: &[u8], _: &[u8]) -> SignatureVerdict {
-            self.0.set(self.0.get() + 1);
+            self.0.set(self.0.get().saturating_add(1));
             SignatureVerdict::Valid
         }
     }
@@ -645,10 +645,9 @@ proptest! {
     }
 
     #[test]
-    fn no_error_shows_a_piece_of_the_token(position in 0..400_usize, byte in any::<u8>()) {
+    fn no_error_shows_a_piece_of_the_token(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let mut token = sign(&header().to_string(), &claims().to_string()).into_bytes();
-        let position = position % token.len();
-        token[position] = byte;
+        *at.get_mut(&mut token) = byte;
         let shown = match UnverifiedToken::parse(&token, LIMIT) {
             Ok(parsed) => format!("{parsed:?} {:?}", verify(&parsed, &rules(), &keys(), &SoftwareSignatures)),
             Err(reason) => format!("{reason} {reason:?}"),
