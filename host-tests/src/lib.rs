@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Hosts for the real wasm file: one on wasmtime with everything under control, and a real Envoy.
+
+pub mod envoy;
+pub mod upstream;
+pub mod wasm;

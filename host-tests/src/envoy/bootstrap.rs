@@ -1,0 +1,190 @@
+//! Envoy configurations made by tests and benches. The ones that people copy stand in `envoy/`.
+
+use std::{net::SocketAddr, path::Path};
+
+use serde_json::{Value, json};
+
+/// What Envoy may call in the filter, and the filter in Envoy. What is not listed is neither called
+/// nor answered, which is safer, and faster too.
+pub const CAPABILITIES: &[&str] = &[
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+    "proc_exit",
+    "proxy_call_foreign_function",
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
+    "proxy_get_property",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_http_call_response",
+    "proxy_on_request_headers",
+    "proxy_on_request_trailers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+    "proxy_record_metric",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+    "proxy_set_property",
+    "proxy_set_tick_period_milliseconds",
+    "random_get",
+];
+
+/// A listener of a test.
+pub struct Listener<'a> {
+    /// The name, by which [`super::Envoy::listener`] finds its address.
+    pub name: &'a str,
+    /// Filters before the router.
+    pub filters: Vec<Value>,
+    /// The cluster that requests go to.
+    pub cluster: &'a str,
+    /// File and line format of the access log.
+    pub access_log: Option<(&'a Path, &'a str)>,
+}
+
+impl Listener<'_> {
+    /// As Envoy wants it.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "address": address(SocketAddr::from(([127, 0, 0, 1], 0))),
+            "filter_chains": [{"filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": self.connection_manager(),
+            }]}],
+        })
+    }
+
+    fn connection_manager(&self) -> Value {
+        let mut filters = self.filters.clone();
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": type_url("extensions.filters.http.router.v3.Router")},
+        }));
+        let access_log: Vec<_> =
+            self.access_log.iter().map(|(file, format)| file_log(file, format)).collect();
+        json!({
+            "@type": type_url(
+                "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+            ),
+            "stat_prefix": self.name,
+            "codec_type": "AUTO",
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "REJECT_REQUEST",
+            "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
+            "http_protocol_options": {"enable_trailers": true},
+            "stream_idle_timeout": "15s",
+            "access_log": access_log,
+            "http_filters": filters,
+            "route_config": {"name": "tests", "virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{"name": "all", "match": {"prefix": "/"}, "route": {"cluster": self.cluster}}],
+            }]},
+        })
+    }
+}
+
+fn file_log(file: &Path, format: &str) -> Value {
+    json!({
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": type_url("extensions.access_loggers.file.v3.FileAccessLog"),
+            "path": file,
+            "log_format": {"text_format_source": {"inline_string": format}},
+        },
+    })
+}
+
+/// A whole configuration; the administration interface gets a free port.
+pub fn bootstrap(listeners: &[Value], clusters: &[Value]) -> Value {
+    json!({
+        "admin": {"address": address(SocketAddr::from(([127, 0, 0, 1], 0)))},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    })
+}
+
+/// A cluster of one address, spoken to by HTTP/1.1.
+pub fn cluster(name: &str, target: SocketAddr) -> Value {
+    endpoint_cluster(name, &address(target))
+}
+
+/// A cluster of one address that is spoken to by HTTP/2, as gRPC needs it.
+pub fn http2_cluster(name: &str, target: SocketAddr) -> Value {
+    let mut cluster = endpoint_cluster(name, &address(target));
+    if let Some(object) = cluster.as_object_mut() {
+        let options = json!({
+            "@type": type_url("extensions.upstreams.http.v3.HttpProtocolOptions"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        });
+        let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        object.insert("typed_extension_protocol_options".to_owned(), json!({key: options}));
+    }
+    cluster
+}
+
+/// A cluster behind a Unix socket, as the sidecar's internal listener is.
+pub fn socket_cluster(name: &str, socket: &Path) -> Value {
+    endpoint_cluster(name, &json!({"pipe": {"path": socket}}))
+}
+
+fn endpoint_cluster(name: &str, address: &Value) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{
+            "lb_endpoints": [{"endpoint": {"address": address}}],
+        }]},
+    })
+}
+
+/// The filter: `configuration` is its JSON, `secret_env` the variable of the feed secret.
+pub fn wardgate(wasm: &Path, configuration: &Value, secret_env: &[&str]) -> Value {
+    let allowed = CAPABILITIES.iter().map(|name| ((*name).to_owned(), json!({})));
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": type_url("extensions.filters.http.wasm.v3.Wasm"),
+            "config": {
+                "name": "wardgate",
+                "root_id": "wardgate",
+                "failure_policy": "FAIL_RELOAD",
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration.to_string(),
+                },
+                "vm_config": {
+                    "vm_id": "wardgate",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": wasm}},
+                    "environment_variables": {"host_env_keys": secret_env},
+                    "capability_restriction_config": {
+                        "allowed_capabilities": allowed.collect::<serde_json::Map<_, _>>(),
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// The type URL of a message of Envoy.
+pub fn type_url(message: &str) -> String {
+    format!("type.googleapis.com/envoy.{message}")
+}
+
+fn address(socket: SocketAddr) -> Value {
+    json!({"socket_address": {"address": socket.ip().to_string(), "port_value": socket.port()}})
+}
