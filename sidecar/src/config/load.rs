@@ -1,0 +1,261 @@
+//! Reads the configuration file and everything that it names.
+
+use std::fmt;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wardgate_core::base64url;
+use wardgate_core::config::{At, Problems, Read as _};
+use wardgate_core::secret::Secret;
+use wardgate_core::wire::mac::MIN_SECRET_BYTES;
+use zeroize::Zeroizing;
+
+use super::sections::Config;
+use super::yaml::{Document, MAX_FILE_BYTES, Place};
+use crate::seal::StoreKeys;
+
+/// A secret file holds some keys; a larger one is the wrong file.
+const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
+
+/// One thing wrong with a file: where and what.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileProblem {
+    /// The file.
+    pub file: PathBuf,
+    /// The place in it, if it could be read.
+    pub place: Option<Place>,
+    /// The path of the key, empty for the whole file.
+    pub path: String,
+    /// What is wrong; never a secret.
+    pub message: String,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.file.display())?;
+        if let Some(place) = self.place {
+            write!(formatter, ":{}:{}", place.line, place.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(formatter, ": {}", self.path)?;
+        }
+        write!(formatter, ": {}", self.message)
+    }
+}
+
+/// A configuration and what it names, checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Directory that relative paths start at.
+    directory: PathBuf,
+    /// The feed secret.
+    pub feed_secret: Secret,
+    /// The keys that seal secrets in the store.
+    pub store_keys: StoreKeys,
+    /// The policy document, as JSON.
+    pub policy: Value,
+}
+
+impl Loaded {
+    /// A path of the configuration, from where the process stands.
+    pub fn resolve(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// Reads the configuration file, the secrets and the policy that it names.
+///
+/// # Errors
+///
+/// Every problem of every file.
+pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProblem>> {
+    let document = read_document(file)?;
+    let mut found = Problems::new();
+    let config = Config::read(&document.value, &At::ROOT, &mut found);
+    let directory = file.parent().unwrap_or(Path::new("")).to_owned();
+    let secrets = Secrets::read(&document.value, &directory, &mut found);
+    directories(&document.value, &directory, &mut found);
+    let mut problems = located(file, &document, found);
+    let policy_file = policy
+        .map(Path::to_owned)
+        .or_else(|| text_at(&document.value, "policy", "file").map(|path| directory.join(path)));
+    let policy = policy_file
+        .and_then(|file| load_policy(&file).map_err(|found| problems.extend(found)).ok());
+    match (config, secrets.feed, secrets.store_keys, policy) {
+        (Some(config), Some(feed_secret), Some(store_keys), Some(policy))
+            if problems.is_empty() =>
+        {
+            Ok(Loaded { config, directory, feed_secret, store_keys, policy })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// Reads and checks a policy file.
+///
+/// # Errors
+///
+/// Every problem, each with its line.
+pub fn load_policy(file: &Path) -> Result<Value, Vec<FileProblem>> {
+    let document = read_document(file)?;
+    Ok(document.value)
+}
+
+fn located(file: &Path, document: &Document, found: Problems) -> Vec<FileProblem> {
+    let mut problems: Vec<FileProblem> = found
+        .into_iter()
+        .map(|problem| FileProblem {
+            file: file.to_owned(),
+            place: Some(document.place(&problem.path)),
+            path: problem.path,
+            message: problem.message,
+        })
+        .collect();
+    problems.sort_by_key(|problem| problem.place);
+    problems
+}
+
+fn read_document(file: &Path) -> Result<Document, Vec<FileProblem>> {
+    let whole = |message: String| {
+        vec![FileProblem { file: file.to_owned(), place: None, path: String::new(), message }]
+    };
+    let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX);
+    let text =
+        read_file(file, limit).map_err(|message| whole(format!("cannot be read: {message}")))?;
+    let text = std::str::from_utf8(&text).map_err(|_| whole("is not UTF-8".to_owned()))?;
+    Document::parse(text).map_err(|found| {
+        let located = found.into_iter().map(|problem| FileProblem {
+            file: file.to_owned(),
+            place: Some(problem.place),
+            path: problem.path,
+            message: problem.message,
+        });
+        located.collect()
+    })
+}
+
+fn read_file(file: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = fs::File::open(file).map_err(|error| error.to_string())?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(format!("longer than {limit} bytes"));
+    }
+    Ok(bytes)
+}
+
+struct Secrets {
+    feed: Option<Secret>,
+    store_keys: Option<StoreKeys>,
+}
+
+impl Secrets {
+    /// Reads what the section names even when other sections have problems, so that a person sees
+    /// all of them at once.
+    fn read(document: &Value, directory: &Path, problems: &mut Problems) -> Self {
+        let section = At::ROOT.name("secrets");
+        let at_file = section.name("feed_secret_file");
+        let at_env = section.name("feed_secret_env");
+        let file = text_at(document, "secrets", "feed_secret_file");
+        let variable = text_at(document, "secrets", "feed_secret_env");
+        let feed = match (file, variable) {
+            (Some(path), None) => secret_file(&directory.join(path), &at_file, problems)
+                .and_then(|text| feed_secret(&text, &at_file, problems)),
+            (None, Some(name)) => match std::env::var(name) {
+                Ok(text) => feed_secret(Zeroizing::new(text).as_bytes(), &at_env, problems),
+                Err(_) => {
+                    at_env.problem(problems, format!("the environment variable {name} is not set"));
+                    None
+                }
+            },
+            (Some(_), Some(_)) => {
+                at_env.problem(problems, "give feed_secret_file or feed_secret_env, not both");
+                None
+            }
+            (None, None) => {
+                at_file.problem(problems, "feed_secret_file or feed_secret_env is missing");
+                None
+            }
+        };
+        let at_keys = section.name("store_keys_file");
+        let store_keys = text_at(document, "secrets", "store_keys_file")
+            .and_then(|path| secret_file(&directory.join(path), &at_keys, problems))
+            .and_then(|text| {
+                let keys = StoreKeys::parse(core::str::from_utf8(&text).unwrap_or_default());
+                keys.map_err(|error| at_keys.problem(problems, error.to_string())).ok()
+            });
+        Self { feed, store_keys }
+    }
+}
+
+fn feed_secret(text: &[u8], at: &At<'_>, problems: &mut Problems) -> Option<Secret> {
+    let bytes = base64url::decode(text.trim_ascii());
+    match bytes {
+        Some(bytes) if bytes.len() >= MIN_SECRET_BYTES => Some(Secret::new(bytes)),
+        _ => {
+            let message =
+                format!("the feed secret is not at least {MIN_SECRET_BYTES} bytes as base64url");
+            at.problem(problems, message);
+            None
+        }
+    }
+}
+
+/// Reads a file that only its owner may read.
+fn secret_file(file: &Path, at: &At<'_>, problems: &mut Problems) -> Option<Zeroizing<Vec<u8>>> {
+    let shown = file.display();
+    let mode = match fs::metadata(file) {
+        Ok(metadata) => metadata.mode() & 0o777,
+        Err(error) => {
+            at.problem(problems, format!("{shown} cannot be read: {error}"));
+            return None;
+        }
+    };
+    // Whoever reads the secret can speak as a filter or open the store.
+    if mode & 0o077 != 0 {
+        at.problem(
+            problems,
+            format!("{shown} has mode {mode:04o}: others may read it; run chmod 600 on it"),
+        );
+    }
+    let read = read_file(file, MAX_SECRET_FILE_BYTES);
+    read.map_err(|error| at.problem(problems, format!("{shown} cannot be read: {error}"))).ok()
+}
+
+/// The directories that files and sockets are made in must be there.
+fn directories(document: &Value, directory: &Path, problems: &mut Problems) {
+    for (section, key) in
+        [("internal", "socket"), ("admin", "socket"), ("store", "path"), ("audit", "file")]
+    {
+        let Some(path) = text_at(document, section, key) else { continue };
+        let file = directory.join(path);
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+            let message = format!("the directory {} does not exist", parent.display());
+            At::ROOT.name(section).name(key).problem(problems, message);
+        }
+        let socket = file.as_os_str().len();
+        if key == "socket" && socket > MAX_SOCKET_PATH_BYTES {
+            let message =
+                format!("the path has {socket} bytes; a socket may have {MAX_SOCKET_PATH_BYTES}");
+            At::ROOT.name(section).name(key).problem(problems, message);
+        }
+    }
+}
+
+/// The size of `sun_path` without the final zero (unix(7)).
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+fn text_at<'a>(document: &'a Value, section: &str, key: &str) -> Option<&'a str> {
+    document.get(section)?.get(key)?.as_str().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::load;
+use crate::random::Random;
+use crate::seal::StoreKeys;
+
+const GOOD: &str = "\
+internal: {socket: internal.sock}
+admin: {socket: admin.sock}
+store: {path: wardgate.redb}
+secrets: {feed_secret_file: feed.secret, store_keys_file: store.keys}
+issuer: {issuer: \"https://auth.example.com\"}
+policy: {file: policy.yaml}
+audit: {file: audit.jsonl}
+";
+
+fn write(directory: &Path, name: &str, text: &str, mode: u32) {
+    let file = directory.join(name);
+    fs::write(&file, text).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn directory(config: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "wardgate.yaml", config, 0o644);
+    write(directory.path(), "feed.secret", &Random::system().text::<32>().unwrap(), 0o600);
+    write(directory.path(), "store.keys", &StoreKeys::generate(Random::system()).unwrap(), 0o600);
+    write(directory.path(), "policy.yaml", "version: 1\ndefault: deny\n", 0o644);
+    directory
+}
+
+/// The problems without the directory, which differs from run to run.
+fn problems(directory: &Path) -> Vec<String> {
+    let found = load(&directory.join("wardgate.yaml"), None).expect_err("accepted");
+    let prefix = format!("{}/", directory.display());
+    found.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+}
+
+#[test]
+fn a_whole_configuration_is_read() {
+    let directory = directory(GOOD);
+    let loaded = load(&directory.path().join("wardgate.yaml"), None).unwrap();
+    assert_eq!(loaded.config.listen.0.to_string(), "127.0.0.1:8180");
+    assert_eq!(loaded.feed_secret.expose().len(), 32);
+    assert_eq!(loaded.resolve("x"), directory.path().join("x"));
+}
+
+#[test]
+fn many_problems_are_reported_at_once_in_order_with_their_lines() {
+    let directory = directory(
+        "listen: nowhere\n\
+         internal:\n  socket: missing/internal.sock\n  socket_mode: \"0777\"\n\
+         admin: {}\n\
+         store: {path: wardgate.redb, compact: true}\n\
+         secrets:\n  feed_secret_file: feed.secret\n  store_keys_file: none.keys\n\
+         issuer: {issuer: \"ftp://x\", algorithms: [ES256, HS256]}\n\
+         policy: {file: none.yaml}\n\
+         audit: {file: audit.jsonl}\n",
+    );
+    write(directory.path(), "feed.secret", "hunter2", 0o644);
+    assert_eq!(
+        problems(directory.path()),
+        [
+            "wardgate.yaml:1:1: listen: expected an IP address and port, as 127.0.0.1:8180",
+            "wardgate.yaml:3:3: internal.socket: the directory missing does not exist",
+            "wardgate.yaml:4:3: internal.socket_mode: expected one of 0600, 0660, 0666",
+            "wardgate.yaml:5:1: admin.socket: required key is missing",
+            "wardgate.yaml:6:30: store.compact: unknown key; known here: path",
+            "wardgate.yaml:8:3: secrets.feed_secret_file: feed.secret has mode 0644: others may \
+             read it; run chmod 600 on it",
+            "wardgate.yaml:8:3: secrets.feed_secret_file: the feed secret is not at least 32 bytes \
+             as base64url",
+            "wardgate.yaml:9:3: secrets.store_keys_file: none.keys cannot be read: No such file or \
+             directory (os error 2)",
+            "wardgate.yaml:10:10: issuer.issuer: expected a URL without query and fragment, as \
+             https://auth.example.com",
+            "wardgate.yaml:10:49: issuer.algorithms[1]: expected one of ES256, EdDSA, RS256",
+            "none.yaml: cannot be read: No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn a_syntax_error_is_one_problem_with_its_line() {
+    let directory = directory("listen: \"127.0.0.1:1\nadmin: {");
+    let found = problems(directory.path());
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("wardgate.yaml:"), "{found:?}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let expected = "wardgate.yaml: cannot be read: No such file or directory (os error 2)";
+    assert_eq!(problems(directory.path()), [expected]);
+}

@@ -1,0 +1,323 @@
+//! The sections of the configuration file.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
+use wardgate_core::section;
+
+use crate::keys::SigningAlgorithm;
+
+section! {
+    /// The configuration of the sidecar. Relative paths start at the directory of the file.
+    pub struct Config = "sidecar" {
+        /// Address of the public HTTP listener: `/healthz`, `/readyz`, `/metrics` and
+        /// `/.well-known/jwks.json`.
+        pub listen: Address, default(default_listen(), "127.0.0.1:8180");
+        /// The listener for filters.
+        pub internal: InternalSection, required;
+        /// The listener for the command line.
+        pub admin: AdminSection, required;
+        /// Where records are kept.
+        pub store: StoreSection, required;
+        /// Where the secrets are.
+        pub secrets: SecretsSection, required;
+        /// The tokens that the sidecar issues.
+        pub issuer: IssuerSection, required;
+        /// The policy that is handed to filters.
+        pub policy: PolicySection, required;
+        /// The audit log.
+        pub audit: AuditSection, required;
+        /// The log of the sidecar itself.
+        pub log: LogSection, default(LogSection::default(), "see `log`");
+        /// What bounds the work of the sidecar.
+        pub limits: LimitsSection, default(LimitsSection::default(), "see `limits`");
+    }
+}
+
+section! {
+    /// The listener for filters. What passes here is authenticated in both directions under the
+    /// feed secret, which is never sent.
+    pub struct InternalSection = "internal" {
+        /// Path of the Unix socket.
+        pub socket: NonEmpty, required;
+        /// Permissions of the socket; wider ones for an Envoy that runs as another user.
+        pub socket_mode: SocketMode, default(SocketMode::Owner, "0600");
+        /// A loopback address to listen on as well, for an Envoy that cannot use the socket.
+        pub address: Option<Loopback>, optional;
+        /// How far the clocks of filter and sidecar may differ, in seconds; no message is accepted
+        /// twice in that time.
+        pub window_seconds: Bounded<1, 300>, default(Bounded(30), 30);
+    }
+}
+
+section! {
+    /// The listener for the command line: only for the user that runs the sidecar (mode 0600).
+    pub struct AdminSection = "admin" {
+        /// Path of the Unix socket.
+        pub socket: NonEmpty, required;
+    }
+}
+
+section! {
+    /// Where records are kept: one file, for one sidecar.
+    pub struct StoreSection = "store" {
+        /// Path of the file; it is made at the first start.
+        pub path: NonEmpty, required;
+    }
+}
+
+section! {
+    /// Where the secrets are. Files must be readable by their owner alone.
+    pub struct SecretsSection = "secrets" {
+        /// File with the feed secret: at least 32 random bytes as base64url. One of
+        /// `feed_secret_file` and `feed_secret_env` must be there.
+        pub feed_secret_file: Option<NonEmpty>, optional;
+        /// Environment variable with the feed secret.
+        pub feed_secret_env: Option<NonEmpty>, optional;
+        /// File with the keys that encrypt secrets in the store: one Fernet key per line; the first
+        /// encrypts, all decrypt.
+        pub store_keys_file: NonEmpty, required;
+    }
+}
+
+section! {
+    /// The tokens that the sidecar issues.
+    pub struct IssuerSection = "issuer" {
+        /// The `iss` of the tokens: a URL without query and fragment.
+        pub issuer: IssuerUrl, required;
+        /// The `aud` of a token for which none is asked.
+        pub audiences: Vec<NonEmpty>, default(Vec::new(), Vec::<String>::new());
+        /// A signing key is made for each of these; the first signs when none is asked for.
+        pub algorithms: Vec<SigningAlgorithm>, default(SigningAlgorithm::ALL.to_vec(), ["ES256", "EdDSA", "RS256"]);
+        /// How long an access token lives when nothing else is asked, in seconds.
+        pub access_token_lifetime_seconds: Bounded<10, 86_400>, default(Bounded(300), 300);
+    }
+}
+
+section! {
+    /// The policy that is handed to filters.
+    pub struct PolicySection = "policy" {
+        /// Path of the policy file.
+        pub file: NonEmpty, required;
+    }
+}
+
+section! {
+    /// The audit log: one JSON object per line, on disk before it is acknowledged.
+    pub struct AuditSection = "audit" {
+        /// Path of the file; lines are only ever appended.
+        pub file: NonEmpty, required;
+    }
+}
+
+section! {
+    /// The log of the sidecar itself, on standard error.
+    pub struct LogSection = "log" {
+        /// One JSON object per line, or lines for a person.
+        pub format: LogFormat, default(LogFormat::Text, "text");
+        /// The least important level that is shown.
+        pub level: LogLevel, default(LogLevel::Info, "info");
+    }
+}
+
+section! {
+    /// What bounds the work of the sidecar.
+    pub struct LimitsSection = "limits" {
+        /// Longest body of a request, in bytes.
+        pub body_bytes: Bounded<65_536, 67_108_864>, default(Bounded(2_097_152), 2_097_152);
+        /// Open connections of one listener; more wait.
+        pub connections: Bounded<1, 100_000>, default(Bounded(4096), 4096);
+        /// Time for the head of a request to arrive, in milliseconds.
+        pub header_timeout_milliseconds: Bounded<100, 60_000>, default(Bounded(5000), 5000);
+        /// Time for a request to be answered, in milliseconds.
+        pub request_timeout_milliseconds: Bounded<100, 300_000>, default(Bounded(30_000), 30_000);
+        /// How long a connection may stay silent, in seconds.
+        pub idle_timeout_seconds: Bounded<1, 3600>, default(Bounded(120), 120);
+        /// How long requests under way may take to finish at shutdown, in seconds.
+        pub shutdown_seconds: Bounded<1, 300>, default(Bounded(10), 10);
+    }
+}
+
+section! {
+    /// Permissions of a socket.
+    pub enum SocketMode = "socket_mode" {
+        /// For the user of the sidecar.
+        Owner = "0600",
+        /// For its group too.
+        Group = "0660",
+        /// For everyone; the listener believes nobody without the feed secret.
+        Everyone = "0666",
+    }
+}
+
+impl SocketMode {
+    /// The permission bits.
+    pub fn bits(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+            Self::Everyone => 0o666,
+        }
+    }
+}
+
+section! {
+    /// The form of log lines.
+    pub enum LogFormat = "log_format" {
+        /// One JSON object per line.
+        Json = "json",
+        /// Lines for a person.
+        Text = "text",
+    }
+}
+
+section! {
+    /// How important a log line is.
+    pub enum LogLevel = "log_level" {
+        /// Something failed that must not.
+        Error = "error",
+        /// Something needs attention.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What a developer wants to know.
+        Debug = "debug",
+    }
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            body_bytes: Bounded(2_097_152),
+            connections: Bounded(4096),
+            header_timeout_milliseconds: Bounded(5000),
+            request_timeout_milliseconds: Bounded(30_000),
+            idle_timeout_seconds: Bounded(120),
+            shutdown_seconds: Bounded(10),
+        }
+    }
+}
+
+/// An IP address and port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Address(pub SocketAddr);
+
+fn default_listen() -> Address {
+    Address(SocketAddr::from(([127, 0, 0, 1], 8180)))
+}
+
+impl Read for Address {
+    fn read(value: &Value, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = String::read(value, at, problems)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            at.problem(problems, "expected an IP address and port, as 127.0.0.1:8180");
+        }
+        address.map(Self)
+    }
+
+    fn kind() -> String {
+        "IP address and port".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string"})
+    }
+}
+
+/// A loopback address and port. What the internal listener says is authenticated but not
+/// encrypted, so it must not leave the machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Loopback(pub SocketAddr);
+
+impl Read for Loopback {
+    fn read(value: &Value, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        let Address(address) = Address::read(value, at, problems)?;
+        if !address.ip().is_loopback() {
+            at.problem(
+                problems,
+                "expected a loopback address: the internal listener is not encrypted",
+            );
+            return None;
+        }
+        Some(Self(address))
+    }
+
+    fn kind() -> String {
+        "loopback address and port".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string"})
+    }
+}
+
+/// The identifier of an issuer (RFC 8414 §2): a URL without query and fragment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuerUrl(pub String);
+
+impl Read for IssuerUrl {
+    fn read(value: &Value, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
+        let text = String::read(value, at, problems)?;
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let right = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+            && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+        if !right {
+            at.problem(
+                problems,
+                "expected a URL without query and fragment, as https://auth.example.com",
+            );
+            return None;
+        }
+        Some(Self(text))
+    }
+
+    fn kind() -> String {
+        "URL".to_owned()
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "format": "uri"})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, LimitsSection, LogSection};
+    use serde_json::json;
+    use wardgate_core::config::{At, Problems, Read};
+
+    #[test]
+    fn defaults_are_what_an_empty_section_gives() {
+        let mut problems = Problems::new();
+        let read = LimitsSection::read(&json!({}), &At::ROOT, &mut problems);
+        assert_eq!(read, Some(LimitsSection::default()));
+        assert_eq!(
+            LogSection::read(&json!({}), &At::ROOT, &mut problems),
+            Some(LogSection::default())
+        );
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn an_internal_address_off_the_machine_is_a_problem() {
+        let mut problems = Problems::new();
+        let value = json!({"internal": {"socket": "s", "address": "0.0.0.0:1"}, "listen": "here"});
+        assert_eq!(Config::read(&value, &At::ROOT, &mut problems), None);
+        let found: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        for expected in [
+            "listen: expected an IP address and port, as 127.0.0.1:8180",
+            "internal.address: expected a loopback address: the internal listener is not encrypted",
+            "store: required key is missing",
+        ] {
+            assert!(found.iter().any(|problem| problem == expected), "{found:?}");
+        }
+    }
+}
