@@ -3,6 +3,12 @@
 //! Their payloads are no claims that are accepted here (no `sub`, or no JSON at all), so the
 //! signatures are checked over the signing input.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test: what fails here is a finding"
+)]
+
 use serde_json::{Value, json};
 use wardgate_core::jwk::{KeyOrigin, KeySet};
 use wardgate_core::reason::Reason;

@@ -1,6 +1,6 @@
 //! The keys of one issuer (RFC 7517 §5).
 
-use core::{fmt, iter};
+use core::{fmt, iter, slice};
 
 use serde_json::{Map, Value};
 
@@ -124,7 +124,7 @@ impl KeySet {
     }
 
     /// All keys, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+    pub fn iter(&self) -> slice::Iter<'_, Key> {
         self.keys.iter()
     }
 
@@ -132,5 +132,14 @@ impl KeySet {
     pub(crate) fn named<'a>(&'a self, id: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
         let mut keys = self.keys.iter();
         iter::from_fn(move || keys.find(|key| id.is_none() || key.key_id() == id))
+    }
+}
+
+impl<'a> IntoIterator for &'a KeySet {
+    type Item = &'a Key;
+    type IntoIter = slice::Iter<'a, Key>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
