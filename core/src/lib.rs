@@ -11,6 +11,8 @@ pub mod config;
 pub mod gate;
 pub mod json;
 pub mod jwk;
+pub mod path;
+pub mod policy;
 pub mod reason;
 pub mod secret;
 pub mod time;
