@@ -94,6 +94,11 @@ impl AuditBuffer {
         }
     }
 
+    /// Whether there is as much to deliver as one call carries.
+    pub fn has_full_batch(&self) -> bool {
+        self.batches.front().is_some_and(|batch| batch.events.len() >= BATCH_BYTES)
+    }
+
     /// The events counted so far.
     pub fn counts(&self) -> Counts {
         self.counts

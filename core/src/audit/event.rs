@@ -46,7 +46,7 @@ pub struct Event<'a> {
 }
 
 /// Longest text in an event: an attacker chooses paths, and must not choose the size of the log.
-pub const MAX_TEXT_BYTES: usize = 512;
+pub(crate) const MAX_TEXT_BYTES: usize = 512;
 
 impl Event<'_> {
     /// Appends the event as a JSON object with its `sequence` and time in Unix milliseconds.

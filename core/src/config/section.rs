@@ -44,7 +44,7 @@ macro_rules! section {
     (
         $(#[doc = $doc:literal])+
         $vis:vis struct $name:ident = $title:literal {
-            $( $(#[doc = $field_doc:literal])+ $field_vis:vis $field:ident $(as $key:literal)? : $kind:ty, $mode:ident $(($default:expr, $shown:expr))? ; )*
+            $( $(#[doc = $field_doc:literal])+ $field_vis:vis $field:ident $(as $key:literal)? : $kind:ty, $mode:ident $(($default:expr, $($shown:tt)+))? ; )*
         }
     ) => {
         $(#[doc = $doc])+
@@ -88,7 +88,7 @@ macro_rules! section {
                     let mut schema = $crate::section!(@schema $kind, $mode);
                     if let Some(object) = schema.as_object_mut() {
                         object.insert("description".to_owned(), $crate::config::section::join_doc(&[$($field_doc),+]).into());
-                        $( object.insert("default".to_owned(), serde_json::json!($shown)); )?
+                        $( object.insert("default".to_owned(), serde_json::json!($($shown)+)); )?
                     }
                     if stringify!($mode) == "required" {
                         required.push(key.into());
@@ -112,7 +112,7 @@ macro_rules! section {
                     $crate::config::FieldDoc {
                         name: $crate::section!(@key $field $($key)?),
                         kind: $crate::section!(@kind $kind, $mode),
-                        default: $crate::section!(@shown $mode $($shown)?),
+                        default: $crate::section!(@shown $mode $($($shown)+)?),
                         text: $crate::config::section::join_doc(&[$($field_doc),+]),
                     },
                 )*];
@@ -207,7 +207,7 @@ macro_rules! section {
     (@sections $found:ident, $kind:ty, $mode:ident) => { <$kind as $crate::config::Read>::sections($found) };
     (@shown required) => { "required".to_owned() };
     (@shown optional) => { "optional".to_owned() };
-    (@shown default $shown:expr) => { format!("`{}`", serde_json::json!($shown)) };
+    (@shown default $($shown:tt)+) => { format!("`{}`", serde_json::json!($($shown)+)) };
 }
 
 /// The inner type of an optional key.

@@ -50,12 +50,18 @@ impl<V> Cache<V> {
 
     /// The value at `key`.
     pub fn find(&mut self, key: &[u8]) -> Option<&V> {
-        if !self.young.contains_key(key) {
-            let (key, (value, bytes)) = self.old.remove_entry(key)?;
+        self.find_mut(key).map(|value| &*value)
+    }
+
+    /// The value at `key`, to change. A value must not grow beyond the bytes that it was put in with.
+    pub fn find_mut(&mut self, key: &[u8]) -> Option<&mut V> {
+        if !self.old.is_empty()
+            && let Some((key, (value, bytes))) = self.old.remove_entry(key)
+        {
             self.old_bytes = self.old_bytes.saturating_sub(bytes);
             self.admit(key, value, bytes);
         }
-        self.young.get(key).map(|(value, _)| value)
+        self.young.get_mut(key).map(|(value, _)| value)
     }
 
     /// Keeps `value`, which takes `value_bytes` of memory, at `key`.

@@ -185,15 +185,5 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
-/// The host of an authority, in lower case, without port and trailing dot: what a route names.
-pub fn host_of(authority: &str) -> String {
-    let host = match authority.rsplit_once(':') {
-        // Inside brackets the colon belongs to an IPv6 address.
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
-}
-
 #[cfg(test)]
 mod tests;

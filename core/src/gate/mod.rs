@@ -1,7 +1,272 @@
 //! The request path: from headers to what the proxy must do next.
+//!
+//! The gate never calls anyone. It is given the headers, the time and an [`Edge`], and returns a
+//! [`Step`]; what needs the sidecar is a step too, and the request is then decided anew.
 
+mod api_keys;
+mod authenticate;
 pub mod cache;
 pub mod encode;
 pub mod failures;
+mod health;
 pub mod intake;
 pub mod lookup;
+mod principal;
+mod record;
+mod state;
+
+use std::rc::Rc;
+
+pub use principal::{AuthKind, Principal};
+pub use record::Counters;
+pub use state::{ApplySnapshotError, Gate, Seed};
+
+use crate::answer::{self, Answer, Offer};
+use crate::audit::Outcome;
+use crate::path::{self, JudgedPath};
+use crate::policy::{Credential, Decision, Found, Mode, RequestLine, Route};
+use crate::reason::Reason;
+use crate::token::SignatureCheck;
+
+use intake::{Field, Intake};
+
+/// What the gate may ask of where it runs.
+pub trait Edge: SignatureCheck {
+    /// The address of the client as the proxy trusts it, with or without a port; empty if unknown.
+    fn source_address(&self) -> Vec<u8>;
+}
+
+/// A request to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// All header fields, pseudo-headers included.
+    pub fields: &'a [Field<'a>],
+    /// The wall clock, in nanoseconds since the epoch.
+    pub now_nanoseconds: u64,
+    /// Whether the sidecar may still be asked. Not on the second time round: what it could not
+    /// answer once, it is not asked again for the same request.
+    pub may_look_up: bool,
+}
+
+/// What the proxy must do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Let the request go on with these changes.
+    Forward(Forward),
+    /// Answer in place of the upstream.
+    Answer(Answer, Note),
+    /// Ask the sidecar for the API key of this id, give the answer to the gate, and decide again.
+    LookUpApiKey(String),
+}
+
+/// The changes to a request that goes on.
+#[derive(Debug)]
+pub struct Forward {
+    /// Names to remove, as they are spelled in the request: credentials and forgeries.
+    pub remove: Vec<Vec<u8>>,
+    /// Who the request is from; its headers are to be set.
+    pub principal: Rc<Principal>,
+    /// What to leave in the filter state.
+    pub note: Note,
+}
+
+/// What the access log and other filters can see of a decision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Note {
+    /// `permit`, `deny` or `shadow-deny`.
+    pub decision: &'static str,
+    /// Why not, if not.
+    pub reason: Option<Reason>,
+    /// The route that decided.
+    pub route: Option<Rc<str>>,
+}
+
+impl Gate {
+    /// Decides `request`.
+    pub fn decide(&mut self, request: Request<'_>, edge: &dyn Edge) -> Step {
+        let intake = match Intake::read(request.fields, |name| self.is_own_name(name)) {
+            Ok(intake) => intake,
+            Err(reason) => return self.refuse_unread(reason, request, edge),
+        };
+        if self.is_health_path(intake.path) {
+            return self.health(request.now_nanoseconds);
+        }
+        let judged = match path::judge(intake.path) {
+            Ok(judged) => judged,
+            Err(_) => {
+                let case = Case { intake: &intake, path: intake.path, route: None, request };
+                return self.deny(Reason::RequestMalformed, &case, None, edge);
+            }
+        };
+        self.decide_path(request, &intake, &judged, edge)
+    }
+
+    /// Finds the route and decides.
+    fn decide_path(
+        &mut self,
+        request: Request<'_>,
+        intake: &Intake<'_>,
+        judged: &JudgedPath<'_>,
+        edge: &dyn Edge,
+    ) -> Step {
+        let policy = Rc::clone(&self.policy);
+        let host = intake.authority;
+        let find = |method| policy.find(&RequestLine { method, host, path: judged });
+        let path = judged.without_query();
+        let unrouted = Case { intake, path, route: None, request };
+        if let Some(method) = preflight_method(intake) {
+            // A preflight carries no credential by design (Fetch standard): refusing it would lock
+            // out every browser. It reaches the upstream as nobody, and only where a route says so.
+            if let Ok(found) = find(method)
+                && matches!(policy.authorize_preflight(&found), Decision::Permit { .. })
+            {
+                let case = Case { route: policy.permit_route(&found), ..unrouted };
+                return self.forward(Rc::clone(&self.anonymous), Outcome::Permit, &case, None);
+            }
+        }
+        let found = match find(intake.method) {
+            Ok(found) => found,
+            Err(reason) => return self.deny(reason, &unrouted, None, edge),
+        };
+        let case = Case { route: policy.permit_route(&found), ..unrouted };
+        self.decide_route(&found, &case, edge)
+    }
+
+    /// Authenticates by the credentials that the route takes, and authorizes.
+    fn decide_route(&mut self, found: &Found, case: &Case<'_>, edge: &dyn Edge) -> Step {
+        let credentials = case.route.map_or(&[][..], |route| &route.credentials);
+        let (principal, failed) = match self.authenticate(credentials, case, edge) {
+            Authentication::Principal(principal) => (principal, None),
+            Authentication::LookUp(id) => return Step::LookUpApiKey(id),
+            // Shadow mode never lets a failed authentication pass as anyone: it goes on as nobody.
+            Authentication::Failed(reason) if is_shadow(case.route) && !is_state(reason) => {
+                (Rc::clone(&self.anonymous), Some(reason))
+            }
+            Authentication::Failed(reason) => return self.deny(reason, case, None, edge),
+        };
+        let policy = Rc::clone(&self.policy);
+        match policy.authorize(found, &principal.grants) {
+            Decision::Permit { shadow, .. } => {
+                let outcome = failed.map_or(Outcome::Permit, Outcome::ShadowDeny);
+                let shadow = shadow.map(|id| policy.route(id));
+                self.forward(principal, outcome, case, shadow)
+            }
+            Decision::ShadowDeny { reason, .. } => {
+                self.forward(principal, Outcome::ShadowDeny(failed.unwrap_or(reason)), case, None)
+            }
+            Decision::Deny { reason, route } => {
+                let route = route.map(|id| policy.route(id)).or(case.route);
+                let reason = self.reason_for(reason, &principal, credentials);
+                self.deny(reason, &Case { route, ..*case }, Some(&principal), edge)
+            }
+        }
+    }
+
+    /// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where
+    /// the route takes a credential.
+    fn reason_for(
+        &self,
+        reason: Reason,
+        principal: &Principal,
+        credentials: &[Credential],
+    ) -> Reason {
+        let takes_one = credentials.iter().any(|credential| *credential != Credential::None);
+        let lacks = matches!(reason, Reason::PermissionMissing | Reason::ScopeInsufficient);
+        if lacks && takes_one && principal.auth == AuthKind::None {
+            Reason::CredentialMissing
+        } else {
+            reason
+        }
+    }
+
+    fn forward(
+        &mut self,
+        principal: Rc<Principal>,
+        outcome: Outcome,
+        case: &Case<'_>,
+        shadow: Option<&Route>,
+    ) -> Step {
+        self.record(outcome, case, Some(&principal), shadow, None);
+        let mut remove: Vec<Vec<u8>> =
+            case.intake.forged.iter().map(|name| (*name).to_vec()).collect();
+        let keep = case.route.is_some_and(|route| route.forward_credential);
+        if case.intake.authorization.is_present() && !keep {
+            remove.push(b"authorization".to_vec());
+        }
+        if case.intake.api_key.is_present() && !keep {
+            remove.push(b"x-api-key".to_vec());
+        }
+        Step::Forward(Forward { remove, principal, note: note(outcome, case) })
+    }
+
+    fn deny(
+        &mut self,
+        reason: Reason,
+        case: &Case<'_>,
+        principal: Option<&Principal>,
+        edge: &dyn Edge,
+    ) -> Step {
+        let outcome = Outcome::Deny(reason);
+        let address = edge.source_address();
+        self.record(outcome, case, principal, None, Some(&address));
+        let takes = |credential| {
+            case.route.is_some_and(|route| route.credentials.contains(&credential))
+        };
+        let offer = Offer {
+            realm: &self.realm,
+            bearer: takes(Credential::Jwt),
+            api_key: takes(Credential::ApiKey),
+            scope: None,
+        };
+        Step::Answer(answer::deny(reason, offer, case.intake.is_grpc), note(outcome, case))
+    }
+
+    /// Refuses a request whose headers cannot be read.
+    fn refuse_unread(&mut self, reason: Reason, request: Request<'_>, edge: &dyn Edge) -> Step {
+        let intake = Intake::default();
+        self.deny(reason, &Case { intake: &intake, path: b"", route: None, request }, None, edge)
+    }
+}
+
+/// What authentication came to.
+enum Authentication {
+    Principal(Rc<Principal>),
+    Failed(Reason),
+    LookUp(String),
+}
+
+/// A request on its way.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    intake: &'a Intake<'a>,
+    /// The path without the query.
+    path: &'a [u8],
+    /// The permit route that matches best.
+    route: Option<&'a Route>,
+    request: Request<'a>,
+}
+
+fn preflight_method<'a>(intake: &Intake<'a>) -> Option<&'a str> {
+    intake.preflight_method.filter(|_| intake.method == "OPTIONS")
+}
+
+fn is_shadow(route: Option<&Route>) -> bool {
+    route.is_some_and(|route| route.mode == Mode::Shadow)
+}
+
+/// Whether the gate lacks what it decides from; shadow mode does not open a gate that is blind.
+fn is_state(reason: Reason) -> bool {
+    reason.status() == 503
+}
+
+fn note(outcome: Outcome, case: &Case<'_>) -> Note {
+    let (decision, reason) = match outcome {
+        Outcome::Permit => ("permit", None),
+        Outcome::Deny(reason) => ("deny", Some(reason)),
+        Outcome::ShadowDeny(reason) => ("shadow-deny", Some(reason)),
+    };
+    Note { decision, reason, route: case.route.map(|route| Rc::clone(&route.name)) }
+}
+
+#[cfg(test)]
+mod tests;

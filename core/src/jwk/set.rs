@@ -129,7 +129,7 @@ impl KeySet {
     }
 
     /// The keys with exactly this `kid`; all keys when the token names none.
-    pub(crate) fn named<'a>(&'a self, id: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
+    pub fn named<'a>(&'a self, id: Option<&'a str>) -> impl Iterator<Item = &'a Key> {
         let mut keys = self.keys.iter();
         iter::from_fn(move || keys.find(|key| id.is_none() || key.key_id() == id))
     }

@@ -1,4 +1,4 @@
-use super::{Field, Intake, Presented, bearer, host_of};
+use super::{Field, Intake, Presented, bearer};
 use crate::reason::Reason;
 
 fn own(name: &[u8]) -> bool {
@@ -100,17 +100,4 @@ fn a_bearer_token_is_one_word_after_the_scheme() {
     check_bearer("Bearer a b", malformed);
     check_bearer("Bearer a,Bearer b", malformed);
     check_bearer("Bearer \u{e9}", malformed);
-}
-
-#[test]
-fn a_host_has_no_port_case_or_trailing_dot() {
-    for (authority, host) in [
-        ("Example.COM:8443", "example.com"),
-        ("example.com.", "example.com"),
-        ("[::1]:80", "[::1]"),
-        ("[::1]", "[::1]"),
-        ("", ""),
-    ] {
-        assert_eq!(host_of(authority), host);
-    }
 }

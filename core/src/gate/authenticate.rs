@@ -1,0 +1,177 @@
+//! From credentials to a principal.
+
+use std::rc::Rc;
+
+use crate::policy::Credential;
+use crate::reason::Reason;
+use crate::time::UnixSeconds;
+use crate::token::{self, UnverifiedToken, VerifiedToken};
+
+use super::intake::{self, Presented};
+use super::state::seconds;
+use super::{Authentication, Case, Edge, Gate, Principal};
+
+/// A token whose signature was found good.
+#[derive(Debug)]
+pub(super) struct Known {
+    issuer: usize,
+    token: VerifiedToken,
+    principal: Rc<Principal>,
+}
+
+impl Gate {
+    /// Takes the credentials in the order of the route; the first one present must succeed.
+    ///
+    /// There is no falling through from a bad credential to the next: a client that shows a revoked
+    /// token and a stolen key must not be let in by the key unnoticed.
+    pub(super) fn authenticate(
+        &mut self,
+        credentials: &[Credential],
+        case: &Case<'_>,
+        edge: &dyn Edge,
+    ) -> Authentication {
+        for credential in credentials {
+            match credential {
+                Credential::Jwt => match presented_token(case.intake.authorization) {
+                    Ok(Some(token)) => return self.by_token(token, case, edge),
+                    Ok(None) => {}
+                    Err(reason) => return Authentication::Failed(reason),
+                },
+                Credential::ApiKey => match case.intake.api_key {
+                    Presented::Once(key) => return self.by_api_key(key, case, edge),
+                    Presented::Absent => {}
+                    Presented::Repeated => {
+                        return Authentication::Failed(Reason::CredentialRepeated);
+                    }
+                },
+                // No session exists before there is a login; a cookie of that name proves nothing.
+                Credential::Session => {}
+                Credential::None => return Authentication::Principal(Rc::clone(&self.anonymous)),
+            }
+        }
+        // Without a route there is nothing to authenticate for, and nothing will permit.
+        if credentials.is_empty() {
+            return Authentication::Principal(Rc::clone(&self.anonymous));
+        }
+        Authentication::Failed(Reason::CredentialMissing)
+    }
+
+    fn by_token(&mut self, token: &[u8], case: &Case<'_>, edge: &dyn Edge) -> Authentication {
+        let now = case.request.now_nanoseconds;
+        let principal = self
+            .feed_state(now)
+            .and_then(|()| self.token_principal(token, seconds(now), now, edge));
+        match principal {
+            Ok(principal) => Authentication::Principal(principal),
+            Err(reason) => Authentication::Failed(reason),
+        }
+    }
+
+    fn token_principal(
+        &mut self,
+        token: &[u8],
+        now: UnixSeconds,
+        now_nanoseconds: u64,
+        edge: &dyn Edge,
+    ) -> Result<Rc<Principal>, Reason> {
+        if let Some(known) = self.tokens.find(token) {
+            self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
+            let issuer = self.policy.issuers().get(known.issuer).ok_or(Reason::PolicyInvalid)?;
+            token::check_claims(&known.token, &issuer.rules, now)?;
+            return Ok(Rc::clone(&known.principal));
+        }
+        if let Some(reason) = self.refused_tokens.find(token) {
+            self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
+            return Err(*reason);
+        }
+        self.counters.token_cache_misses = self.counters.token_cache_misses.saturating_add(1);
+        self.limit_failures(now_nanoseconds, edge, |gate| gate.verify(token, now, edge))
+    }
+
+    /// Runs an attempt that costs the worker something, unless this address has failed too often.
+    pub(super) fn limit_failures<T>(
+        &mut self,
+        now_nanoseconds: u64,
+        edge: &dyn Edge,
+        attempt: impl FnOnce(&mut Self) -> Result<T, Reason>,
+    ) -> Result<T, Reason> {
+        if !self.failures.is_on() {
+            return attempt(self);
+        }
+        let address = edge.source_address();
+        if !self.failures.admits(&address, now_nanoseconds) {
+            return Err(Reason::TooManyFailures);
+        }
+        let result = attempt(self);
+        if result.as_ref().is_err_and(|reason| reason.status() == 401) {
+            self.failures.count(&address, now_nanoseconds);
+        }
+        result
+    }
+
+    fn verify(
+        &mut self,
+        compact: &[u8],
+        now: UnixSeconds,
+        edge: &dyn Edge,
+    ) -> Result<Rc<Principal>, Reason> {
+        let token = UnverifiedToken::parse(compact, self.token_limit_bytes)?;
+        let issuer_index = self.issuer_of(&token)?;
+        let policy = Rc::clone(&self.policy);
+        let issuer = policy.issuers().get(issuer_index).ok_or(Reason::PolicyInvalid)?;
+        let keys = self.key_sets.get(issuer_index).ok_or(Reason::PolicyInvalid)?;
+        let verified = token::verify(&token, &issuer.rules, keys, edge)
+            .and_then(|token| token::check_claims(&token, &issuer.rules, now).map(|()| token));
+        match verified {
+            Ok(token) => Ok(self.remember(compact, issuer_index, token)),
+            Err(reason) => {
+                if stays_refused(reason) {
+                    self.refused_tokens.insert(compact, reason, 0);
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    fn remember(&mut self, compact: &[u8], issuer: usize, token: VerifiedToken) -> Rc<Principal> {
+        let grants = self.policy.subject_facts(issuer, token.claims(), token.subject());
+        let principal = Rc::new(match self.policy.issuers().get(issuer) {
+            Some(found) => Principal::of_token(&token, found, grants),
+            None => return Rc::clone(&self.anonymous),
+        });
+        let bytes = token.memory_bytes().saturating_add(principal.memory_bytes());
+        let known = Known { issuer, token, principal: Rc::clone(&principal) };
+        self.tokens.insert(compact, known, bytes);
+        principal
+    }
+
+    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<usize, Reason> {
+        let mut issuers = self.policy.issuers().iter();
+        issuers
+            .position(|issuer| issuer.rules.issuer == token.unverified_issuer())
+            .ok_or(Reason::TokenIssuerUnknown)
+    }
+}
+
+/// The bearer token of the request, if it shows one.
+fn presented_token(authorization: Presented<'_>) -> Result<Option<&[u8]>, Reason> {
+    match authorization {
+        Presented::Absent => Ok(None),
+        Presented::Once(value) => intake::bearer(value),
+        Presented::Repeated => Err(Reason::CredentialRepeated),
+    }
+}
+
+/// Whether a token refused for this reason is refused for good, as long as policy and keys stay.
+///
+/// An unknown key may come with the next key set, and what is not valid yet will be.
+fn stays_refused(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::TokenSignatureInvalid
+            | Reason::TokenExpired
+            | Reason::TokenAudienceMismatch
+            | Reason::TokenTypeRefused
+            | Reason::TokenAlgorithmRefused
+    )
+}

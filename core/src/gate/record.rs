@@ -1,0 +1,78 @@
+//! What is left of a decision: an audit event and counters.
+
+use crate::audit::{Event, Outcome};
+use crate::policy::Route;
+use crate::reason::Reason;
+
+use super::{Case, Gate, Principal};
+
+/// What the gate counted since it began. A proxy's counters are fed with the differences.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Counters {
+    /// Requests that went on.
+    pub permitted: u64,
+    /// Requests that went on only because of shadow mode.
+    pub shadow_denied: u64,
+    /// Requests answered by the gate, in the order of [`Reason::ALL`].
+    pub denied: Vec<u64>,
+    /// Tokens decided from the cache.
+    pub token_cache_hits: u64,
+    /// Tokens that were not in the cache.
+    pub token_cache_misses: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            permitted: 0,
+            shadow_denied: 0,
+            denied: vec![0; Reason::ALL.len()],
+            token_cache_hits: 0,
+            token_cache_misses: 0,
+        }
+    }
+}
+
+impl Counters {
+    fn count(&mut self, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Permit => Some(&mut self.permitted),
+            Outcome::ShadowDeny(_) => Some(&mut self.shadow_denied),
+            Outcome::Deny(reason) => self.denied.get_mut(reason as usize),
+        };
+        if let Some(counter) = counter {
+            *counter = counter.saturating_add(1);
+        }
+    }
+}
+
+impl Gate {
+    /// Counts and records one decision.
+    pub(super) fn record(
+        &mut self,
+        outcome: Outcome,
+        case: &Case<'_>,
+        principal: Option<&Principal>,
+        shadow: Option<&Route>,
+        source_address: Option<&[u8]>,
+    ) {
+        self.counters.count(outcome);
+        let event = Event {
+            outcome,
+            route: case.route.map(|route| &*route.name),
+            method: case.intake.method,
+            host: case.intake.authority,
+            path: case.path,
+            auth: principal.map_or("none", |principal| principal.auth.word()),
+            issuer: principal.and_then(|principal| principal.issuer.as_deref()),
+            subject: principal.and_then(|principal| principal.subject.as_deref()),
+            credential_id: principal.and_then(|principal| principal.credential_id.as_deref()),
+            request_id: case.intake.request_id,
+            source_address,
+            shadow_route: shadow.map(|route| &*route.name),
+        };
+        if let Some(audit) = &mut self.audit {
+            audit.record(&event, case.request.now_nanoseconds / 1_000_000);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What a gate holds, and how it changes.
+
+use std::rc::Rc;
+
+use crate::audit::AuditBuffer;
+use crate::base64url;
+use crate::config::plugin::PluginConfig;
+use crate::config::{Problem, Problems};
+use crate::jwk::{KeyOrigin, KeySet};
+use crate::policy::{Credential, Policy};
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::time::UnixSeconds;
+use crate::wire::{Snapshot, mac};
+
+use super::api_keys::Answered;
+use super::authenticate::Known;
+use super::cache::{Cache, HashKeys};
+use super::failures::FailureLimit;
+use super::intake::{Field, canonical};
+use super::lookup::LookupGovernor;
+use super::{Counters, Principal};
+
+/// Random bytes for a gate, fresh for each VM.
+#[derive(Clone, Copy)]
+pub struct Seed {
+    /// Keys of the hash tables.
+    pub hash_keys: [u64; 4],
+    /// Names the VM incarnation in audit events.
+    pub incarnation: [u8; 16],
+}
+
+/// Decides requests. One per configuration and worker; shares nothing.
+#[derive(Debug)]
+pub struct Gate {
+    pub(super) policy: Rc<Policy>,
+    pub(super) realm: String,
+    pub(super) health_path: String,
+    pub(super) token_limit_bytes: usize,
+    pub(super) anonymous: Rc<Principal>,
+    pub(super) tokens: Cache<Known>,
+    pub(super) refused_tokens: Cache<Reason>,
+    pub(super) api_keys: Cache<Answered>,
+    pub(super) failures: FailureLimit,
+    pub(super) lookups: LookupGovernor,
+    pub(super) counters: Counters,
+    pub(super) audit: Option<AuditBuffer>,
+    /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
+    pub(super) key_sets: Vec<KeySet>,
+    pub(super) api_key_digest_key: Option<Secret>,
+    configured_keys: Vec<KeySet>,
+    feed: Option<FeedState>,
+}
+
+/// What the gate knows of its feed.
+#[derive(Debug)]
+struct FeedState {
+    max_stale_nanoseconds: u64,
+    heard_nanoseconds: Option<u64>,
+    generation: Option<String>,
+    api_key_revision: Option<u64>,
+}
+
+/// Why a snapshot was not taken over; the gate goes on with what it had.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ApplySnapshotError {
+    /// The digest key is not base64url of at least 32 bytes.
+    #[error("the snapshot's api_key_digest_key is not base64url of at least 32 bytes")]
+    DigestKey,
+    /// The keys of an issuer are no JWK Set.
+    #[error("the snapshot's keys of issuer `{0}` are not a JWK Set")]
+    KeySet(String),
+}
+
+impl Gate {
+    /// Builds a gate.
+    ///
+    /// `environment` looks up the variables that the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the configuration, each with its path.
+    pub fn new(
+        config: &PluginConfig,
+        environment: &dyn Fn(&str) -> Option<String>,
+        seed: Seed,
+    ) -> Result<Self, Problems> {
+        let document = serde_json::Value::Object(config.policy.clone());
+        let policy = Rc::new(Policy::read(&document).map_err(under_policy)?);
+        let mut problems = Problems::new();
+        let configured_keys = configured_keys(&policy, environment, &mut problems);
+        check_feed(&policy, config, &mut problems);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let [a, b, c, d] = seed.hash_keys;
+        let keys = HashKeys(a, b);
+        let limits = &config.limits;
+        let feed = config.feed.as_ref();
+        Ok(Self {
+            realm: config.realm.0.clone(),
+            health_path: config.health_path.0.clone(),
+            token_limit_bytes: limits.token_bytes.size(),
+            anonymous: Rc::new(Principal::anonymous(policy.anonymous_grants())),
+            tokens: Cache::new(limits.token_cache_bytes.size(), keys),
+            refused_tokens: Cache::new(limits.refused_token_cache_bytes.size(), keys),
+            api_keys: Cache::new(limits.api_key_cache_bytes.size(), keys),
+            failures: FailureLimit::new(
+                config.failure_limit.failures.0,
+                config.failure_limit.period_seconds.0,
+                (c, d),
+            ),
+            lookups: LookupGovernor::new(feed.map_or(0, |feed| feed.api_key_lookups_per_second.0)),
+            counters: Counters::default(),
+            audit: feed.map(|_| {
+                let incarnation = base64url::encode(&seed.incarnation);
+                AuditBuffer::new(incarnation, limits.audit_buffer_bytes.size())
+            }),
+            key_sets: configured_keys.clone(),
+            configured_keys,
+            api_key_digest_key: None,
+            feed: feed.map(|feed| FeedState {
+                max_stale_nanoseconds: feed.max_stale_seconds.0.saturating_mul(1_000_000_000),
+                heard_nanoseconds: None,
+                generation: None,
+                api_key_revision: None,
+            }),
+            policy,
+        })
+    }
+
+    /// Takes over what the sidecar said, heard at `now_nanoseconds`; all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ApplySnapshotError`] when a part cannot be read; nothing has changed then.
+    pub fn apply_snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+        now_nanoseconds: u64,
+    ) -> Result<(), ApplySnapshotError> {
+        let Some(feed) = &self.feed else { return Ok(()) };
+        if feed.generation.as_ref() != Some(&snapshot.generation) {
+            let digest_key = base64url::decode(snapshot.api_key_digest_key.as_bytes())
+                .filter(|key| key.len() >= mac::MIN_SECRET_BYTES)
+                .ok_or(ApplySnapshotError::DigestKey)?;
+            self.key_sets = self.merged_keys(snapshot)?;
+            self.api_key_digest_key = Some(Secret::new(digest_key));
+            // A verdict belongs to the keys that it was found with.
+            self.tokens.clear();
+            self.refused_tokens.clear();
+        }
+        let Some(feed) = &mut self.feed else { return Ok(()) };
+        if feed.api_key_revision != Some(snapshot.api_key_revision) {
+            self.api_keys.clear();
+        }
+        feed.generation = Some(snapshot.generation.clone());
+        feed.api_key_revision = Some(snapshot.api_key_revision);
+        feed.heard_nanoseconds = Some(now_nanoseconds);
+        Ok(())
+    }
+
+    fn merged_keys(&self, snapshot: &Snapshot) -> Result<Vec<KeySet>, ApplySnapshotError> {
+        let merge = |(issuer, configured): (&crate::policy::Issuer, &KeySet)| {
+            let mut sets = snapshot.key_sets.iter();
+            let Some(set) = sets.find(|set| set.issuer == issuer.rules.issuer) else {
+                return Ok(configured.clone());
+            };
+            let (fetched, _) = KeySet::parse(&set.jwks, KeyOrigin::Fetched)
+                .map_err(|_| ApplySnapshotError::KeySet(set.issuer.clone()))?;
+            Ok(configured.clone().merged(fetched))
+        };
+        self.policy.issuers().iter().zip(&self.configured_keys).map(merge).collect()
+    }
+
+    /// Whether requests with a credential can be decided now.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::NotReady`] before the first snapshot, [`Reason::SidecarUnreachable`] when the last
+    /// one is older than the configuration allows: a revocation may have been missed.
+    pub fn feed_state(&self, now_nanoseconds: u64) -> Result<(), Reason> {
+        let Some(feed) = &self.feed else { return Ok(()) };
+        let heard = feed.heard_nanoseconds.ok_or(Reason::NotReady)?;
+        if now_nanoseconds.saturating_sub(heard) > feed.max_stale_nanoseconds {
+            return Err(Reason::SidecarUnreachable);
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds since the sidecar was last heard, if it ever was.
+    pub fn feed_age_nanoseconds(&self, now_nanoseconds: u64) -> Option<u64> {
+        let heard = self.feed.as_ref()?.heard_nanoseconds?;
+        Some(now_nanoseconds.saturating_sub(heard))
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The audit events that wait to be delivered; none without a sidecar.
+    pub fn audit(&mut self) -> Option<&mut AuditBuffer> {
+        self.audit.as_mut()
+    }
+
+    /// The bytes in use by caches and audit events.
+    pub fn memory_bytes(&self) -> usize {
+        let audit = self.audit.as_ref().map_or(0, AuditBuffer::bytes);
+        [self.tokens.bytes(), self.refused_tokens.bytes(), self.api_keys.bytes(), audit]
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Names among `fields` (of trailers) that only the gate may set, as they are spelled.
+    pub fn forged<'a>(&self, fields: &[Field<'a>]) -> Vec<&'a [u8]> {
+        let names = fields.iter().map(|(name, _)| *name);
+        names.filter(|name| self.is_own_name(&canonical(name))).collect()
+    }
+
+    /// Whether only the gate may set the header of this canonical name.
+    pub(super) fn is_own_name(&self, canonical: &[u8]) -> bool {
+        canonical.starts_with(b"x-wardgate-")
+            || canonical == b"txn-token"
+            || self.policy.is_forwarded_name(canonical)
+    }
+}
+
+/// The time in whole seconds.
+pub(super) fn seconds(nanoseconds: u64) -> UnixSeconds {
+    UnixSeconds(nanoseconds / 1_000_000_000)
+}
+
+/// Puts the problems of the policy under the key that it stands at.
+fn under_policy(problems: Problems) -> Problems {
+    let place = |problem: Problem| match problem.path.as_str() {
+        "" => Problem { path: "policy".to_owned(), ..problem },
+        path => Problem { path: format!("policy.{path}"), ..problem },
+    };
+    problems.into_iter().map(place).collect()
+}
+
+/// The keys that stand in the configuration, by issuer.
+fn configured_keys(
+    policy: &Policy,
+    environment: &dyn Fn(&str) -> Option<String>,
+    problems: &mut Problems,
+) -> Vec<KeySet> {
+    let mut sets = Vec::new();
+    for (index, issuer) in policy.issuers().iter().enumerate() {
+        let mut problem = |key: &str, message: String| {
+            problems.push(Problem { path: format!("policy.issuers[{index}].{key}"), message });
+        };
+        let mut set = KeySet::default();
+        if let Some(jwks) = &issuer.jwks {
+            match KeySet::parse(jwks, KeyOrigin::Configured) {
+                Ok((keys, skipped)) => {
+                    for key in skipped {
+                        problem("jwks", key.to_string());
+                    }
+                    set = set.merged(keys);
+                }
+                Err(error) => problem("jwks", error.to_string()),
+            }
+        }
+        if let Some(name) = &issuer.hmac_secret_env {
+            match environment(name).and_then(|text| base64url::decode(text.trim().as_bytes())) {
+                Some(secret) if secret.len() >= mac::MIN_SECRET_BYTES => {
+                    set = set.merged(KeySet::from_hmac_secret(Secret::new(secret)));
+                }
+                _ => problem(
+                    "hmac_secret_env",
+                    format!("the environment variable {name} must hold at least 32 bytes as base64url, and be named in the VM configuration"),
+                ),
+            }
+        }
+        sets.push(set);
+    }
+    sets
+}
+
+/// What the policy needs of the sidecar must be reachable.
+fn check_feed(policy: &Policy, config: &PluginConfig, problems: &mut Problems) {
+    if config.feed.is_some() {
+        return;
+    }
+    for (index, issuer) in policy.issuers().iter().enumerate() {
+        if issuer.jwks.is_none() && issuer.hmac_secret_env.is_none() {
+            problems.push(Problem {
+                path: format!("policy.issuers[{index}]"),
+                message: "has neither `jwks` nor `hmac_secret_env`, and there is no `feed` to bring keys".to_owned(),
+            });
+        }
+    }
+    if policy.takes(Credential::ApiKey) {
+        problems.push(Problem {
+            path: "feed".to_owned(),
+            message: "required, because a route takes `api_key` and API keys are at the sidecar".to_owned(),
+        });
+    }
+}

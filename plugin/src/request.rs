@@ -1,0 +1,221 @@
+//! One request: headers in, step out.
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use wardgate_core::answer::{Answer, Offer, deny};
+use wardgate_core::gate::{Edge, Forward, Note, Request, Step};
+use wardgate_core::jwk::Key;
+use wardgate_core::reason::Reason;
+use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict};
+use wardgate_core::wire::{API_KEY_LOOKUP_PATH, ApiKeyLookup};
+
+use crate::host::{self, HostResult, Map};
+use crate::pairs;
+use crate::sidecar::{Purpose, Waiting};
+use crate::signatures::HostSignatures;
+use crate::state::{Shared, State};
+
+/// One stream of the proxy.
+pub(crate) struct Stream {
+    /// The id of its context.
+    pub(crate) context: u32,
+    /// What it shares with the others.
+    pub(crate) shared: Shared,
+}
+
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, fields: usize, body: usize, _trailers: usize) {
+        crate::root::answered(&self.shared, token, fields, body);
+    }
+}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _fields: usize, _end_of_stream: bool) -> Action {
+        let Ok(mut shared) = self.shared.try_borrow_mut() else { return fail() };
+        let Some(state) = shared.as_mut() else { return fail() };
+        let Ok(headers) = host::fields(Map::RequestHeaders) else { return fail() };
+        state.begin(self.context, headers)
+    }
+
+    fn on_http_request_trailers(&mut self, _fields: usize) -> Action {
+        let Ok(shared) = self.shared.try_borrow() else { return fail() };
+        let Some(state) = shared.as_ref() else { return fail() };
+        match state.clean_trailers() {
+            Ok(()) => Action::Continue,
+            Err(_) => fail(),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Ok(mut shared) = self.shared.try_borrow_mut()
+            && let Some(sidecar) = shared.as_mut().and_then(|state| state.sidecar.as_mut())
+        {
+            sidecar.forget(self.context);
+        }
+    }
+}
+
+impl State {
+    /// Decides a request that has just come.
+    fn begin(&mut self, context: u32, headers: Vec<u8>) -> Action {
+        match self.step(&headers, true) {
+            Some(Step::Forward(forward)) => match edit(&forward) {
+                Ok(()) => Action::Continue,
+                Err(_) => fail(),
+            },
+            Some(Step::Answer(answer, note)) => send(&answer, &note),
+            Some(Step::LookUpApiKey(id)) => self.look_up(&id, Waiting { context, headers }),
+            None => fail(),
+        }
+    }
+
+    fn step(&mut self, headers: &[u8], may_look_up: bool) -> Option<Step> {
+        let fields = pairs::decode(headers)?;
+        let now_nanoseconds = host::now_nanoseconds().ok()?;
+        let request = Request { fields: &fields, now_nanoseconds, may_look_up };
+        Some(self.gate.decide(request, &HostEdge(self.signatures)))
+    }
+
+    /// Has the request wait for the answer about a key; one call serves all that wait for one key.
+    fn look_up(&mut self, id: &str, waiting: Waiting) -> Action {
+        match self.ask(id, waiting) {
+            Ok(()) => Action::Pause,
+            // Decided at once by what the gate holds, in the stream that is running anyway.
+            Err(waiting) => match self.step(&waiting.headers, false) {
+                Some(Step::Forward(forward)) if edit(&forward).is_ok() => Action::Continue,
+                Some(Step::Answer(answer, note)) => send(&answer, &note),
+                Some(Step::Forward(_) | Step::LookUpApiKey(_)) | None => fail(),
+            },
+        }
+    }
+
+    fn ask(&mut self, id: &str, waiting: Waiting) -> Result<(), Waiting> {
+        let Some(sidecar) = &mut self.sidecar else { return Err(waiting) };
+        let is_calling = sidecar.is_calling(&Purpose::ApiKey(id.to_owned()));
+        if !is_calling && !self.call_for_api_key(id) {
+            return Err(waiting);
+        }
+        let Some(sidecar) = &mut self.sidecar else { return Err(waiting) };
+        sidecar.wait(id, waiting)
+    }
+
+    /// Calls the sidecar for the key of `id`; whether the call is on its way.
+    pub(crate) fn call_for_api_key(&mut self, id: &str) -> bool {
+        let (Some(sidecar), Ok(now)) = (&mut self.sidecar, host::now_nanoseconds()) else {
+            return false;
+        };
+        let body = serde_json::to_vec(&ApiKeyLookup { id: id.to_owned() }).unwrap_or_default();
+        let purpose = Purpose::ApiKey(id.to_owned());
+        let called = sidecar.call(purpose, "POST", API_KEY_LOOKUP_PATH, &body, now).is_ok();
+        if !called {
+            self.gate.api_key_not_answered(now);
+            self.metrics.call_failed();
+        }
+        called
+    }
+
+    /// Decides a request that has waited.
+    pub(crate) fn resume(&mut self, waiting: &Waiting) {
+        // The stream may be gone; then there is nobody to answer.
+        if host::set_effective_context(waiting.context).is_err() {
+            return;
+        }
+        match self.step(&waiting.headers, false) {
+            Some(Step::Forward(forward)) => {
+                if edit(&forward).and_then(|()| host::resume_request()).is_err() {
+                    fail();
+                }
+            }
+            Some(Step::Answer(answer, note)) => {
+                send(&answer, &note);
+            }
+            Some(Step::LookUpApiKey(_)) | None => {
+                fail();
+            }
+        }
+    }
+
+    /// Removes forgeries from trailers, which an upstream may merge into the headers.
+    fn clean_trailers(&self) -> HostResult<()> {
+        let trailers = host::fields(Map::RequestTrailers)?;
+        let fields = pairs::decode(&trailers).ok_or(host::NOT_FOUND)?;
+        for name in self.gate.forged(&fields) {
+            host::remove_field(Map::RequestTrailers, name)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the gate may ask of the proxy.
+struct HostEdge(HostSignatures);
+
+impl SignatureCheck for HostEdge {
+    fn check(
+        &self,
+        algorithm: Algorithm,
+        key: &Key,
+        signing_input: &[u8],
+        signature: &[u8],
+    ) -> SignatureVerdict {
+        self.0.check(algorithm, key, signing_input, signature)
+    }
+}
+
+impl Edge for HostEdge {
+    fn source_address(&self) -> Vec<u8> {
+        host::property(b"source\0address").unwrap_or_default()
+    }
+}
+
+/// Makes the changes to a request that goes on. An error means that it must not: a credential or a
+/// forgery may still be there.
+fn edit(forward: &Forward) -> HostResult<()> {
+    for name in &forward.remove {
+        host::remove_field(Map::RequestHeaders, name)?;
+    }
+    for (name, value) in &forward.principal.headers {
+        host::replace_field(Map::RequestHeaders, name.as_bytes(), value)?;
+    }
+    leave_note(&forward.note);
+    if let Some(subject) = &forward.principal.subject {
+        let _ = host::set_property(b"wardgate.subject", subject.as_bytes());
+    }
+    Ok(())
+}
+
+/// Leaves the decision in the filter state. It informs others and protects nothing, so a host that
+/// cannot keep it is no reason to refuse.
+fn leave_note(note: &Note) {
+    let _ = host::set_property(b"wardgate.decision", note.decision.as_bytes());
+    if let Some(reason) = note.reason {
+        let _ = host::set_property(b"wardgate.reason", reason.code().as_bytes());
+    }
+    if let Some(route) = &note.route {
+        let _ = host::set_property(b"wardgate.route", route.as_bytes());
+    }
+}
+
+/// Answers in place of the upstream.
+fn send(answer: &Answer, note: &Note) -> Action {
+    leave_note(note);
+    let headers: Vec<(&str, &str)> =
+        answer.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers = pairs::encode(&headers);
+    // If the host refuses, the stream stays paused until the proxy's timeout: never let through.
+    let sent =
+        host::answer(answer.status, answer.details, &headers, &answer.body, answer.grpc_status);
+    if sent.is_err() {
+        host::log(host::Level::Error, "wardgate: the proxy refused an answer");
+    }
+    Action::Pause
+}
+
+/// Answers 503, because the proxy refused something that the decision needs.
+fn fail() -> Action {
+    let offer = Offer { realm: "wardgate", bearer: false, api_key: false, scope: None };
+    let reason = Reason::HostFailure;
+    let note = Note { decision: "deny", reason: Some(reason), route: None };
+    send(&deny(reason, offer, false), &note)
+}
