@@ -94,7 +94,8 @@ impl Gate {
         let judged = match path::judge(intake.path) {
             Ok(judged) => judged,
             Err(_) => {
-                let case = Case { intake: &intake, path: intake.path, route: None, request };
+                let path = without_query(intake.path);
+                let case = Case { intake: &intake, path, route: None, request };
                 return self.deny(Reason::RequestMalformed, &case, None, edge);
             }
         };
@@ -112,7 +113,7 @@ impl Gate {
         let policy = Rc::clone(&self.policy);
         let host = intake.authority;
         let find = |method| policy.find(&RequestLine { method, host, path: judged });
-        let path = judged.without_query();
+        let path = without_query(intake.path);
         let unrouted = Case { intake, path, route: None, request };
         if let Some(method) = preflight_method(intake) {
             // A preflight carries no credential by design (Fetch standard): refusing it would lock
@@ -244,6 +245,11 @@ struct Case<'a> {
     /// The permit route that matches best.
     route: Option<&'a Route>,
     request: Request<'a>,
+}
+
+/// The query may hold secrets, and stays out of every record.
+fn without_query(path: &[u8]) -> &[u8] {
+    path.split(|byte| *byte == b'?').next().unwrap_or_default()
 }
 
 fn preflight_method<'a>(intake: &Intake<'a>) -> Option<&'a str> {
