@@ -1,0 +1,187 @@
+//! The audit log: events of filters as JSON lines, on disk before they are acknowledged.
+//!
+//! One thread writes. Whatever waits when it comes round is written and synced together, so that
+//! many filters cost one sync.
+
+mod file;
+mod watermarks;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+use wardgate_core::wire::AuditBatch;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use file::AuditFile;
+pub use file::{OpenAuditError, tail};
+pub use watermarks::BatchError;
+use watermarks::{Accepted, Watermarks};
+
+/// Batches that may wait for the disk; a filter that finds no room tries again.
+const MAX_WAITING: usize = 1024;
+/// Batches written with one sync: bounds the memory and the delay of the first of them.
+const MAX_GROUP: usize = 256;
+
+/// Takes events and answers once they are on disk.
+pub struct AuditSink {
+    requests: mpsc::Sender<Request>,
+    failed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Request {
+    batch: AuditBatch,
+    done: oneshot::Sender<Result<u64, AuditError>>,
+}
+
+/// Why events were not acknowledged.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AuditError {
+    /// The batch itself is wrong.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Too many batches wait for the disk.
+    #[error("too many batches wait for the disk")]
+    Busy,
+    /// The file could not be written; nothing of the batch is acknowledged.
+    #[error("the audit file cannot be written")]
+    Failed,
+}
+
+impl AuditSink {
+    /// Opens the file, finds out what it has, and starts the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenAuditError`] when the file cannot be opened or another process has it.
+    pub fn open(path: &Path, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, OpenAuditError> {
+        let (file, watermarks) = AuditFile::open(path, &clock)?;
+        let (requests, received) = mpsc::channel(MAX_WAITING);
+        let failed = Arc::new(AtomicBool::new(false));
+        let writer = Writer { file, watermarks, clock, metrics, failed: Arc::clone(&failed) };
+        let thread = std::thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || writer.run(received))
+            .map_err(|error| OpenAuditError::new(path, &error))?;
+        Ok(Self { requests, failed, thread: Some(thread) })
+    }
+
+    /// Writes the events that are new and returns the highest sequence on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when the batch is wrong or the file cannot be written.
+    pub async fn append(&self, batch: AuditBatch) -> Result<u64, AuditError> {
+        let (done, answer) = oneshot::channel();
+        self.requests.try_send(Request { batch, done }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => AuditError::Busy,
+            mpsc::error::TrySendError::Closed(_) => AuditError::Failed,
+        })?;
+        answer.await.unwrap_or(Err(AuditError::Failed))
+    }
+
+    /// Whether events can still be written.
+    pub fn is_working(&self) -> bool {
+        !self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Writes what waits and stops the thread.
+    pub fn close(self) {
+        let Self { requests, failed: _, thread } = self;
+        drop(requests);
+        if let Some(thread) = thread {
+            // The thread has no panic of its own to pass on; a failed write is recorded in `failed`.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    file: AuditFile,
+    watermarks: Watermarks,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Writer {
+    fn run(mut self, mut received: mpsc::Receiver<Request>) {
+        while let Some(first) = received.blocking_recv() {
+            let mut group = vec![first];
+            while group.len() < MAX_GROUP {
+                match received.try_recv() {
+                    Ok(next) => group.push(next),
+                    Err(_) => break,
+                }
+            }
+            self.write(group);
+        }
+    }
+
+    /// Writes a group with one sync, then answers each.
+    fn write(&mut self, group: Vec<Request>) {
+        let received_at = self.clock.now_milliseconds();
+        let mut lines = Vec::new();
+        let mut answers = Vec::with_capacity(group.len());
+        for Request { batch, done } in group {
+            let accepted = self.watermarks.accept(&batch.incarnation, batch.events);
+            if let Ok(accepted) = &accepted {
+                self.count(accepted);
+                accepted.write(&batch.incarnation, received_at, &mut lines);
+            }
+            answers.push((done, accepted.map(|accepted| accepted.acknowledged)));
+        }
+        let written = self.sync(&lines);
+        for (done, accepted) in answers {
+            let answer = match (accepted, written) {
+                (Err(error), _) => Err(AuditError::Batch(error)),
+                (Ok(_), false) => Err(AuditError::Failed),
+                (Ok(acknowledged), true) => Ok(acknowledged),
+            };
+            // The filter may have gone; the events are on disk all the same.
+            let _ = done.send(answer);
+        }
+    }
+
+    /// Whether the lines are on disk, and all before them.
+    fn sync(&mut self, lines: &[u8]) -> bool {
+        if self.failed.load(Ordering::SeqCst) {
+            return false;
+        }
+        if lines.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.file.append(lines) {
+            // After a failed sync nobody knows what is on disk, and asking again may lie
+            // (the kernel drops the dirty pages): only a restart reads what is really there.
+            self.failed.store(true, Ordering::SeqCst);
+            tracing::error!(%error, "the audit file cannot be written; restart when it can be");
+            return false;
+        }
+        self.metrics.audit_syncs.inc();
+        true
+    }
+
+    fn count(&self, accepted: &Accepted) {
+        let events = u64::try_from(accepted.events.len()).unwrap_or(u64::MAX);
+        self.metrics.audit_events.inc_by(events);
+        self.metrics.audit_duplicates.inc_by(accepted.duplicates);
+        self.metrics.audit_missing.inc_by(accepted.missing());
+    }
+}
+
+/// Appends one line to `lines`: the object with `more` members at its end.
+fn write_line(object: &Map<String, Value>, lines: &mut Vec<u8>) {
+    if let Ok(text) = serde_json::to_vec(object) {
+        lines.extend_from_slice(&text);
+        lines.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! What the sidecar does for filters and operators, whoever asks and by whichever way: the admin
+//! listener and the command line without a running sidecar use the same functions.
+
+mod api_keys;
+mod tokens;
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use wardgate_core::base64url;
+use wardgate_core::secret::Secret;
+use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
+
+pub use api_keys::{
+    ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+};
+pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
+
+use crate::clock::Clock;
+use crate::config::IssuerSection;
+use crate::keys::{SigningKey, SigningKeyError, SigningKeys, generate};
+use crate::random::{Random, RandomError};
+use crate::seal::{StoreKeys, UnsealError};
+use crate::store::{Store, StoreError, StoredSigningKey};
+
+/// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
+/// revision in the snapshot.
+const LOOKUP_VALID_SECONDS: u64 = 300;
+
+/// Store, keys and settings behind every answer.
+pub struct Desk {
+    clock: Clock,
+    random: Random,
+    store: Arc<dyn Store>,
+    keys: SigningKeys,
+    digest_key: Secret,
+    issuer: IssuerSection,
+}
+
+/// Why the desk cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenDeskError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A secret of the store does not open.
+    #[error("a secret in the store cannot be opened: {0}")]
+    Unseal(#[from] UnsealError),
+    /// A secret cannot be sealed.
+    #[error("a new secret cannot be sealed")]
+    Seal,
+    /// A signing key cannot be made or read.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
+    /// The operating system gives no randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+impl Desk {
+    /// Reads the secrets of the store; at the first start they are made.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenDeskError`] when the store fails or its secrets do not open with the store keys.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        store_keys: &StoreKeys,
+        issuer: IssuerSection,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, OpenDeskError> {
+        let context = "api-key-digest-key";
+        let new = Secret::new(random.bytes::<32>()?.to_vec());
+        let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
+        let stands = store.digest_key_or_insert(&sealed).await?;
+        let digest_key = store_keys.open(context, &stands)?;
+        let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
+        Ok(Self { clock, random, store, keys, digest_key, issuer })
+    }
+
+    /// The public keys.
+    pub fn signing_keys(&self) -> &SigningKeys {
+        &self.keys
+    }
+
+    /// Everything that a filter needs beyond its configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut snapshot = Snapshot {
+            generation: String::new(),
+            api_key_revision: self.store.api_key_revision().await?,
+            api_key_digest_key: base64url::encode(self.digest_key.expose()),
+            key_sets: vec![IssuerKeySet {
+                issuer: self.issuer.issuer.0.clone(),
+                jwks: self.keys.jwks(),
+            }],
+        };
+        let content = serde_json::to_vec(&snapshot).unwrap_or_default();
+        let hash = digest::digest(&digest::SHA256, &content);
+        let start = hash.as_ref().get(..16).unwrap_or_default();
+        snapshot.generation = base64url::encode(start);
+        Ok(snapshot)
+    }
+
+    /// What a filter may know about one API key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn lookup(&self, id: &str) -> Result<ApiKeyLookupAnswer, StoreError> {
+        let record = self.store.api_key(id).await?.map(|stored| stored.record);
+        Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS })
+    }
+}
+
+/// Opens the signing keys and makes those that the configuration wants and the store lacks.
+async fn signing_keys(
+    store: &dyn Store,
+    store_keys: &StoreKeys,
+    issuer: &IssuerSection,
+    clock: &Clock,
+) -> Result<SigningKeys, OpenDeskError> {
+    let known = store.signing_keys().await?;
+    let mut keys = Vec::new();
+    for algorithm in &issuer.algorithms {
+        let stands = known.iter().find(|key| key.algorithm == algorithm.word());
+        let stored = match stands {
+            Some(stored) => stored.clone(),
+            None => {
+                let pkcs8 = generate(*algorithm)?;
+                let now = clock.now();
+                let key = SigningKey::from_pkcs8(*algorithm, &pkcs8, now)?;
+                let context = seal_context(key.kid());
+                let new = StoredSigningKey {
+                    kid: key.kid().to_owned(),
+                    algorithm: algorithm.word().to_owned(),
+                    private: store_keys.seal(&context, &pkcs8, now).ok_or(OpenDeskError::Seal)?,
+                    created_at: now.0,
+                };
+                store.signing_key_or_insert(&new).await?
+            }
+        };
+        let pkcs8 = store_keys.open(&seal_context(&stored.kid), &stored.private)?;
+        let created_at = wardgate_core::time::UnixSeconds(stored.created_at);
+        keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, created_at)?);
+    }
+    Ok(SigningKeys::new(keys))
+}
+
+fn seal_context(kid: &str) -> String {
+    format!("signing-key {kid}")
+}
+
+#[cfg(test)]
+mod tests;

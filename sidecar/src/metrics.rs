@@ -1,0 +1,126 @@
+//! What is counted, in the Prometheus text format (OpenMetrics 1.0).
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// All metrics of the sidecar.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by listener, route and status.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Internal requests that were not believed, by reason.
+    pub refused: Family<RefusedLabels, Counter>,
+    /// Look-ups of API keys, by whether there was one.
+    pub lookups: Family<LookupLabels, Counter>,
+    /// Events written to the audit log.
+    pub audit_events: Counter,
+    /// Events that came again.
+    pub audit_duplicates: Counter,
+    /// Events that never came and were not announced as lost.
+    pub audit_missing: Counter,
+    /// Syncs of the audit log.
+    pub audit_syncs: Counter,
+    /// Tokens issued.
+    pub tokens_issued: Counter,
+}
+
+/// Labels of a request. The route is a pattern of the router, never a path of a client: each
+/// distinct value is memory for ever.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RequestLabels {
+    /// `public`, `internal` or `admin`.
+    pub listener: &'static str,
+    /// The pattern of the route, or `none`.
+    pub route: String,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+/// Why an internal request was not believed.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RefusedLabels {
+    /// `mac`, `time`, `header`, `replay` or `full`.
+    pub reason: &'static str,
+}
+
+/// Whether a look-up found a key.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct LookupLabels {
+    /// `known` or `unknown`.
+    pub result: &'static str,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("wardgate"),
+            requests: Family::default(),
+            refused: Family::default(),
+            lookups: Family::default(),
+            audit_events: Counter::default(),
+            audit_duplicates: Counter::default(),
+            audit_missing: Counter::default(),
+            audit_syncs: Counter::default(),
+            tokens_issued: Counter::default(),
+        };
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let registry = &mut metrics.registry;
+        registry.register("build", "Version of the sidecar", build);
+        registry.register("http_requests", "HTTP requests", metrics.requests.clone());
+        registry.register(
+            "internal_refused",
+            "Internal requests not believed",
+            metrics.refused.clone(),
+        );
+        registry.register("api_key_lookups", "Look-ups of API keys", metrics.lookups.clone());
+        registry.register("audit_events", "Audit events written", metrics.audit_events.clone());
+        registry.register(
+            "audit_duplicates",
+            "Audit events that came again",
+            metrics.audit_duplicates.clone(),
+        );
+        registry.register(
+            "audit_missing",
+            "Audit events that never came",
+            metrics.audit_missing.clone(),
+        );
+        registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
+        registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        metrics
+    }
+
+    /// All metrics as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metrics;
+
+    #[test]
+    fn the_text_has_each_metric_with_its_help() {
+        let metrics = Metrics::new();
+        metrics.audit_events.inc_by(3);
+        let text = metrics.text();
+        for line in ["wardgate_audit_events_total 3", "# HELP wardgate_audit_events ", "# EOF"] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+}
