@@ -2,10 +2,12 @@
 //!
 //! Holds what a filter cannot hold: API keys, signing keys and the audit log.
 
+pub mod app;
 pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod desk;
+pub mod http;
 pub mod keys;
 pub mod metrics;
 pub mod random;

@@ -1,0 +1,30 @@
+//! What the listeners share.
+
+use std::sync::Arc;
+
+use wardgate_core::secret::Secret;
+
+use crate::audit::AuditSink;
+use crate::clock::Clock;
+use crate::config::LimitsSection;
+use crate::desk::Desk;
+use crate::http::ReplayWindow;
+use crate::metrics::Metrics;
+
+/// The state behind every request.
+pub struct App {
+    /// The clock.
+    pub clock: Clock,
+    /// Keys and records.
+    pub desk: Desk,
+    /// The audit log.
+    pub audit: AuditSink,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The secret that filters share with the sidecar.
+    pub feed_secret: Secret,
+    /// The nonces of the internal listener.
+    pub replay: ReplayWindow,
+    /// What bounds the work.
+    pub limits: LimitsSection,
+}

@@ -1,0 +1,132 @@
+//! The internal listener: what filters ask. Every request is verified before its body is parsed,
+//! and every answer to a verified request is signed.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+use wardgate_core::wire::mac::{MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request};
+use wardgate_core::wire::{
+    API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyLookup, ApiKeyLookupAnswer, AuditAnswer, AuditBatch,
+    SNAPSHOT_PATH, Snapshot,
+};
+
+use super::problem::Problem;
+use super::replay::ReplayError;
+use crate::app::App;
+use crate::audit::AuditError;
+use crate::metrics::{LookupLabels, RefusedLabels};
+
+/// Longest answer that is signed; the longest today is a snapshot of some kilobytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route(SNAPSHOT_PATH, get(snapshot))
+        .route(API_KEY_LOOKUP_PATH, post(lookup))
+        .route(AUDIT_PATH, post(audit))
+        // Around the routes only: what has no route is answered 404 and never read by a filter.
+        .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
+}
+
+async fn snapshot(State(app): State<Arc<App>>) -> Result<Json<Snapshot>, Problem> {
+    app.desk.snapshot().await.map(Json).map_err(|error| Problem::internal(&error))
+}
+
+async fn lookup(
+    State(app): State<Arc<App>>,
+    body: Bytes,
+) -> Result<Json<ApiKeyLookupAnswer>, Problem> {
+    let ApiKeyLookup { id } = parse(&body)?;
+    let answer = app.desk.lookup(&id).await.map_err(|error| Problem::internal(&error))?;
+    let result = if answer.record.is_some() { "known" } else { "unknown" };
+    app.metrics.lookups.get_or_create(&LookupLabels { result }).inc();
+    Ok(Json(answer))
+}
+
+async fn audit(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<AuditAnswer>, Problem> {
+    let batch: AuditBatch = parse(&body)?;
+    match app.audit.append(batch).await {
+        Ok(acknowledged) => Ok(Json(AuditAnswer { acknowledged })),
+        Err(error @ AuditError::Batch(_)) => Err(Problem::malformed(error.to_string())),
+        Err(error @ (AuditError::Busy | AuditError::Failed)) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(Problem::new(status, "audit-unavailable", error.to_string()))
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        // Line and column, never the content: it may be an event with personal data.
+        let (line, column) = (error.line(), error.column());
+        Problem::malformed(format!("the body is not of this form, at line {line}, column {column}"))
+    })
+}
+
+async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, app.limits.body_bytes.size()).await else {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Problem::new(status, "body-too-large", "the body is too long").into_response();
+    };
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let signed = RequestParts { method: parts.method.as_str(), path, body: &body };
+    let nonce = match verify(&app, signed, &parts.headers) {
+        Ok(nonce) => nonce,
+        Err(reason) => return refuse(&app, reason),
+    };
+    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    sign(&app, nonce, response).await
+}
+
+fn verify(
+    app: &App,
+    request: RequestParts<'_>,
+    headers: &HeaderMap,
+) -> Result<Nonce, &'static str> {
+    let mut values = headers.get_all(MAC_HEADER).iter();
+    let (Some(header), None) = (values.next(), values.next()) else { return Err("header") };
+    let now = app.clock.now();
+    let window = app.replay.seconds();
+    let verified = verify_request(&app.feed_secret, request, header.as_bytes(), now, window);
+    let nonce = verified.map_err(|error| match error {
+        MacError::Header => "header",
+        MacError::Time => "time",
+        MacError::Mismatch => "mac",
+    })?;
+    app.replay.accept(nonce, now).map_err(|error| match error {
+        ReplayError::Seen => "replay",
+        ReplayError::Full => "full",
+    })?;
+    Ok(nonce)
+}
+
+/// Whoever does not know the secret learns nothing of why; the log and the metric say it.
+fn refuse(app: &App, reason: &'static str) -> Response {
+    tracing::warn!(reason, "an internal request was not believed");
+    app.metrics.refused.get_or_create(&RefusedLabels { reason }).inc();
+    let detail = "the request is not authenticated";
+    Problem::new(StatusCode::UNAUTHORIZED, "not-authenticated", detail).into_response()
+}
+
+async fn sign(app: &App, nonce: Nonce, response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = to_bytes(body, MAX_ANSWER_BYTES).await else {
+        let detail = "the answer is too long";
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal-error", detail)
+            .into_response();
+    };
+    let mac = sign_answer(&app.feed_secret, nonce, parts.status.as_u16(), &body);
+    if let Ok(mac) = HeaderValue::from_str(&mac) {
+        parts.headers.insert(MAC_HEADER, mac);
+    }
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, Body::from(body))
+}

@@ -1,0 +1,202 @@
+//! One listener: binds, accepts within its limits, speaks HTTP/1.1 and HTTP/2 with prior knowledge,
+//! stops in order.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
+
+use super::connection::TimedStream;
+use crate::config::LimitsSection;
+
+/// Streams of one HTTP/2 connection at a time; Envoy multiplexes all its workers' calls.
+const MAX_STREAMS: u32 = 1024;
+/// Longest head of a request; ours are well under a kilobyte.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Pause after a failed accept: out of file descriptors, trying at once again helps nobody.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A bound listener.
+pub struct Listener {
+    kind: Kind,
+}
+
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {place}: {reason}")]
+pub struct BindError {
+    place: String,
+    reason: String,
+}
+
+impl Listener {
+    /// Listens on an IP address.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when the address is in use or not ours.
+    pub async fn tcp(address: SocketAddr) -> Result<Self, BindError> {
+        let bound = TcpListener::bind(address).await;
+        let failed = |error: io::Error| bind_error(&address, &error);
+        bound.map(|listener| Self { kind: Kind::Tcp(listener) }).map_err(failed)
+    }
+
+    /// Listens on a Unix socket with these permissions. A socket that nobody listens on any more is
+    /// replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when somebody listens there, something else has the name, or the directory
+    /// cannot be written.
+    pub fn unix(path: &Path, mode: u32) -> Result<Self, BindError> {
+        let failed = |error: io::Error| bind_error(&path.display(), &error);
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(bind_error(&path.display(), &"something that is no socket has this name"));
+            }
+            Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+                return Err(bind_error(&path.display(), &"another process listens there"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        // Under another name first: between bind and chmod the socket would be open to everyone
+        // that the umask lets in.
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        // What a crash left behind; if it cannot be removed then bind says why.
+        let _ = fs::remove_file(&new);
+        let listener = UnixListener::bind(&new).map_err(failed)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        fs::rename(&new, path).map_err(failed)?;
+        Ok(Self { kind: Kind::Unix(listener, path.to_owned()) })
+    }
+
+    /// Where it listens, for the log.
+    pub fn place(&self) -> String {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                listener.local_addr().map_or_else(|error| error.to_string(), |it| it.to_string())
+            }
+            Kind::Unix(_, path) => path.display().to_string(),
+        }
+    }
+
+    /// The path of the socket, if it is one.
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Tcp(_) => None,
+            Kind::Unix(_, path) => Some(path.clone()),
+        }
+    }
+
+    /// Serves until told to stop and all requests under way are answered.
+    pub(super) async fn serve(
+        self,
+        router: Router,
+        limits: LimitsSection,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let places = Arc::new(Semaphore::new(limits.connections.size()));
+        let server = Server { router, limits, graceful: GracefulShutdown::new() };
+        loop {
+            // A place first: connections over the limit wait in the kernel.
+            let accepted = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = accept(&self.kind, &places) => accepted,
+            };
+            match accepted {
+                Ok((Stream::Tcp(stream), place)) => server.spawn(stream, place),
+                Ok((Stream::Unix(stream), place)) => server.spawn(stream, place),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.kind);
+        server.graceful.shutdown().await;
+    }
+}
+
+enum Stream {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(
+    kind: &Kind,
+    places: &Arc<Semaphore>,
+) -> io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let stream = match kind {
+        Kind::Tcp(listener) => {
+            let (stream, _) = listener.accept().await?;
+            // Small answers go out at once; without this they wait for the peer's acknowledgement.
+            stream.set_nodelay(true)?;
+            Stream::Tcp(stream)
+        }
+        Kind::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
+    };
+    Ok((stream, place))
+}
+
+struct Server {
+    router: Router,
+    limits: LimitsSection,
+    graceful: GracefulShutdown,
+}
+
+impl Server {
+    fn spawn<S>(&self, stream: S, place: tokio::sync::OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let first = Duration::from_millis(self.limits.header_timeout_milliseconds.0);
+        let idle = Duration::from_secs(self.limits.idle_timeout_seconds.0);
+        let stream = TokioIo::new(TimedStream::new(stream, first, idle));
+        let service = TowerToHyperService::new(self.router.clone());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(first)
+            .max_buf_size(MAX_HEAD_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
+        let connection = builder.serve_connection(stream, service).into_owned();
+        let connection = self.graceful.watch(connection);
+        tokio::spawn(async move {
+            // A client that goes away or times out is no news.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+fn bind_error(place: &dyn std::fmt::Display, reason: &dyn std::fmt::Display) -> BindError {
+    BindError { place: place.to_string(), reason: reason.to_string() }
+}

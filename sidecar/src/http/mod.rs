@@ -1,0 +1,84 @@
+//! The listeners: public (anyone), internal (filters, authenticated by MAC), admin (the command
+//! line, authenticated by the permissions of a socket).
+
+mod admin;
+mod connection;
+mod internal;
+mod listener;
+mod observe;
+mod problem;
+mod public;
+mod replay;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::watch;
+
+pub use listener::{BindError, Listener};
+pub use replay::ReplayWindow;
+
+use crate::app::App;
+
+/// The listeners, bound and ready to serve.
+pub struct Listeners {
+    /// For anyone.
+    pub public: Listener,
+    /// For filters: the socket, and a loopback address if one is configured.
+    pub internal: Vec<Listener>,
+    /// For the command line.
+    pub admin: Listener,
+}
+
+/// Router of the public listener.
+pub fn public_router(app: &Arc<App>) -> Router {
+    observe::layer(public::router(), "public", app)
+}
+
+/// Router of the internal listener.
+pub fn internal_router(app: &Arc<App>) -> Router {
+    observe::layer(internal::router(app), "internal", app)
+}
+
+/// Router of the admin listener.
+pub fn admin_router(app: &Arc<App>) -> Router {
+    observe::layer(admin::router(), "admin", app)
+}
+
+/// Serves until `stop` is done; then takes no more connections and lets requests under way finish
+/// until the deadline. Returns the paths of the sockets that were served.
+pub async fn serve(app: &Arc<App>, listeners: Listeners, stop: impl Future<Output = ()>) {
+    let (stopping, stopped) = watch::channel(false);
+    let mut served = vec![(listeners.public, public_router(app))];
+    served.extend(listeners.internal.into_iter().map(|it| (it, internal_router(app))));
+    served.push((listeners.admin, admin_router(app)));
+    let sockets: Vec<PathBuf> =
+        served.iter().filter_map(|(listener, _)| listener.socket_path()).collect();
+    let tasks: Vec<_> = served
+        .into_iter()
+        .map(|(listener, router)| {
+            tokio::spawn(listener.serve(router, app.limits.clone(), stopped.clone()))
+        })
+        .collect();
+    stop.await;
+    tracing::info!("stopping: requests under way may finish");
+    // All receivers are alive until their tasks end.
+    let _ = stopping.send(true);
+    let deadline = Duration::from_secs(app.limits.shutdown_seconds.0);
+    let all = async {
+        for task in tasks {
+            // A listener that panicked has nothing left to finish.
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(deadline, all).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+    for socket in sockets {
+        // Left behind, it would be replaced at the next start.
+        let _ = std::fs::remove_file(socket);
+    }
+}
