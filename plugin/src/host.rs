@@ -43,8 +43,6 @@ pub(crate) enum Buffer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u32)]
 pub(crate) enum Level {
-    /// Something to know.
-    Info = 2,
     /// Something to look at.
     Warning = 3,
     /// Something that does not work.
@@ -213,9 +211,7 @@ pub(crate) fn remove_field(map: Map, name: &[u8]) -> HostResult<()> {
 /// The property at `path`, its elements joined by NUL.
 pub(crate) fn property(path: &[u8]) -> HostResult<Vec<u8>> {
     // SAFETY: pointer and length are those of a live slice; results go to live locals of `bytes`.
-    bytes(|data, size| unsafe {
-        import::proxy_get_property(path.as_ptr(), path.len(), data, size)
-    })
+    bytes(|data, size| unsafe { import::proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
 /// Sets the filter state `wasm.<name>`.

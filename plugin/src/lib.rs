@@ -16,8 +16,13 @@ use proxy_wasm::types::LogLevel;
 
 use root::Root;
 
-proxy_wasm::main! {{
-    // Also makes a panic, which must not happen, show its message in the proxy's log.
-    proxy_wasm::set_log_level(LogLevel::Warn);
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
-}}
+#[allow(missing_docs, reason = "the macro makes a function that nobody calls by name")]
+mod entry {
+    use super::{LogLevel, Root};
+
+    proxy_wasm::main! {{
+        // Also makes a panic, which must not happen, show its message in the proxy's log.
+        proxy_wasm::set_log_level(LogLevel::Warn);
+        proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+    }}
+}

@@ -12,9 +12,7 @@ use wardgate_core::gate::{Gate, Seed};
 use wardgate_core::json::parse_strict;
 use wardgate_core::secret::Secret;
 use wardgate_core::wire::mac::MIN_SECRET_BYTES;
-use wardgate_core::wire::{
-    AUDIT_PATH, ApiKeyLookupAnswer, AuditAnswer, SNAPSHOT_PATH, Snapshot,
-};
+use wardgate_core::wire::{AUDIT_PATH, ApiKeyLookupAnswer, AuditAnswer, SNAPSHOT_PATH, Snapshot};
 
 use crate::host::{self, Buffer, Level};
 use crate::metrics::Metrics;
@@ -78,7 +76,12 @@ impl RootContext for Root {
 
 fn configure() -> Result<State, Problems> {
     let text = host::buffer(Buffer::PluginConfiguration, MAX_CONFIGURATION_BYTES.saturating_add(1))
-        .map_err(|_| problem("", "the proxy gave no configuration; it must be JSON in a google.protobuf.StringValue"))?;
+        .map_err(|_| {
+            problem(
+                "",
+                "the proxy gave no configuration; it must be JSON in a google.protobuf.StringValue",
+            )
+        })?;
     let config = PluginConfig::parse(&text)?;
     let environment = |name: &str| std::env::var(name).ok();
     let seed = Seed {
@@ -104,7 +107,10 @@ fn configure() -> Result<State, Problems> {
     };
     let signatures = HostSignatures::probe();
     if !signatures.host_has_function() {
-        host::log(Level::Warning, "wardgate: the proxy has no verify_signature; RSA and ECDSA are verified in wasm, which takes longer");
+        host::log(
+            Level::Warning,
+            "wardgate: the proxy has no verify_signature; RSA and ECDSA are verified in wasm, which takes longer",
+        );
     }
     Ok(State { gate, signatures, sidecar, metrics: Metrics::default() })
 }
@@ -224,7 +230,8 @@ impl State {
 
     fn take_api_key(&mut self, id: &str, body: Option<Vec<u8>>, now: u64) -> Option<()> {
         let answer = body.and_then(|body| parse_strict(&body).ok());
-        let answer = answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
+        let answer =
+            answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
         match answer {
             Some(answer) => {
                 self.gate.api_key_answered(id, &answer, now);

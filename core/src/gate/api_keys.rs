@@ -104,7 +104,12 @@ impl Gate {
 
     /// Takes in what the sidecar said of the key of this id. An answer for another id, or one that
     /// cannot be read, counts as none.
-    pub fn api_key_answered(&mut self, id: &str, answer: &ApiKeyLookupAnswer, now_nanoseconds: u64) {
+    pub fn api_key_answered(
+        &mut self,
+        id: &str,
+        answer: &ApiKeyLookupAnswer,
+        now_nanoseconds: u64,
+    ) {
         self.lookups.succeeded();
         let valid = answer.valid_for_seconds.min(MAX_VALID_SECONDS);
         let until_nanoseconds = now_nanoseconds.saturating_add(valid.saturating_mul(1_000_000_000));

@@ -210,9 +210,8 @@ impl Gate {
         let outcome = Outcome::Deny(reason);
         let address = edge.source_address();
         self.record(outcome, case, principal, None, Some(&address));
-        let takes = |credential| {
-            case.route.is_some_and(|route| route.credentials.contains(&credential))
-        };
+        let takes =
+            |credential| case.route.is_some_and(|route| route.credentials.contains(&credential));
         let offer = Offer {
             realm: &self.realm,
             bearer: takes(Credential::Jwt),

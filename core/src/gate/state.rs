@@ -270,7 +270,9 @@ fn configured_keys(
                 }
                 _ => problem(
                     "hmac_secret_env",
-                    format!("the environment variable {name} must hold at least 32 bytes as base64url, and be named in the VM configuration"),
+                    format!(
+                        "the environment variable {name} must hold at least 32 bytes as base64url, and be named in the VM configuration"
+                    ),
                 ),
             }
         }
@@ -288,14 +290,17 @@ fn check_feed(policy: &Policy, config: &PluginConfig, problems: &mut Problems) {
         if issuer.jwks.is_none() && issuer.hmac_secret_env.is_none() {
             problems.push(Problem {
                 path: format!("policy.issuers[{index}]"),
-                message: "has neither `jwks` nor `hmac_secret_env`, and there is no `feed` to bring keys".to_owned(),
+                message:
+                    "has neither `jwks` nor `hmac_secret_env`, and there is no `feed` to bring keys"
+                        .to_owned(),
             });
         }
     }
     if policy.takes(Credential::ApiKey) {
         problems.push(Problem {
             path: "feed".to_owned(),
-            message: "required, because a route takes `api_key` and API keys are at the sidecar".to_owned(),
+            message: "required, because a route takes `api_key` and API keys are at the sidecar"
+                .to_owned(),
         });
     }
 }
