@@ -17,9 +17,9 @@ section! {
         /// Where the sidecar is; without it the filter decides on its configuration alone.
         pub feed: Option<Feed>, optional;
         /// Sizes that bound the memory and work of one worker.
-        pub limits: Limits, default(Limits::default(), "see `limits`");
+        pub limits: Limits, default(Limits::default(), {});
         /// How many failed authentications one address may cause.
-        pub failure_limit: FailureLimitConfig, default(FailureLimitConfig::default(), "see `failure_limit`");
+        pub failure_limit: FailureLimitConfig, default(FailureLimitConfig::default(), {});
         /// Path that the filter itself answers with its state; no credential is needed.
         pub health_path: NonEmpty, default(NonEmpty("/.wardgate/healthz".to_owned()), "/.wardgate/healthz");
         /// The `realm` of challenges (RFC 9110 §11.5).

@@ -72,7 +72,7 @@ section! {
         /// Environment variable with the shared secret of HS* algorithms, as base64url.
         pub hmac_secret_env: Option<NonEmpty>, optional;
         /// Where roles, groups and scopes stand in its tokens.
-        pub claims: ClaimsSection, default(ClaimsSection::default(), "see `claims`");
+        pub claims: ClaimsSection, default(ClaimsSection::default(), {});
         /// Roles that its tokens may claim. All others are ignored, by default all.
         pub may_claim_roles: Vec<Name>, default(Vec::new(), json!([]));
         /// Header to the upstream to claim: names in lower case that start with `x-`.
@@ -128,7 +128,7 @@ section! {
         pub credentials: Vec<Credential>, default(Vec::new(), json!([]));
         /// The permissions that it takes. Without it every authenticated principal may, and nobody
         /// where `credentials` has `none`.
-        pub require: RequireSection, default(RequireSection::default(), json!({}));
+        pub require: RequireSection, default(RequireSection { all: None, any: None }, json!({}));
         /// A condition; reserved.
         pub when: Option<Condition>, optional;
         /// Whether it permits whoever meets `require`, or forbids whoever does not: a `forbid`
@@ -213,12 +213,6 @@ fn default_token_types() -> Vec<NonEmpty> {
 impl Default for ClaimsSection {
     fn default() -> Self {
         Self { roles: Vec::new(), groups: Vec::new(), scopes: ClaimPath::single("scope") }
-    }
-}
-
-impl Default for RequireSection {
-    fn default() -> Self {
-        Self { all: None, any: None }
     }
 }
 

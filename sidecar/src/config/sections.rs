@@ -29,9 +29,9 @@ section! {
         /// The audit log.
         pub audit: AuditSection, required;
         /// The log of the sidecar itself.
-        pub log: LogSection, default(LogSection::default(), "see `log`");
+        pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.
-        pub limits: LimitsSection, default(LimitsSection::default(), "see `limits`");
+        pub limits: LimitsSection, default(LimitsSection::default(), {});
     }
 }
 
