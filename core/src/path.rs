@@ -233,9 +233,9 @@ impl<'a> JudgedPath<'a> {
     }
 }
 
-/// The segments of a path, decoded once as they are compared. Copying it is free, so that a matcher
-/// can go back.
-#[derive(Clone, Copy, Debug)]
+/// The segments of a path, decoded once as they are compared. A clone costs nothing, so that a
+/// matcher can go back.
+#[derive(Clone, Debug)]
 pub struct Segments<'a> {
     rest: Option<&'a [u8]>,
     escaped: bool,
@@ -257,16 +257,10 @@ impl<'a> Iterator for Segments<'a> {
 
     fn next(&mut self) -> Option<Segment<'a>> {
         let rest = self.rest?;
-        let raw = match rest.iter().position(|byte| *byte == b'/') {
-            Some(end) => {
-                self.rest = rest.get(end.saturating_add(1)..);
-                rest.get(..end).unwrap_or_default()
-            }
-            None => {
-                self.rest = None;
-                rest
-            }
-        };
+        let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+        let raw = rest.get(..end).unwrap_or_default();
+        // Behind the last segment stands no slash, and so nothing is left.
+        self.rest = rest.get(end.saturating_add(1)..);
         Some(Segment { raw, escaped: self.escaped })
     }
 }

@@ -68,11 +68,12 @@ impl Policy {
             return Err(Reason::PathAmbiguous);
         }
         let segments = path.segments();
-        let shadow = match self.has_shadow_permits {
-            true => self.matcher.shadow(&host, segments, method),
-            false => None,
+        let shadow = if self.has_shadow_permits {
+            self.matcher.shadow(&host, &segments, method)
+        } else {
+            None
         };
-        let permit = self.matcher.enforced(&host, segments, method).or(shadow);
+        let permit = self.matcher.enforced(&host, &segments, method).or(shadow);
         if !ambiguities.is_empty() {
             let tolerated = permit.map_or(Ambiguities::NONE, |id| self.route(id).tolerated);
             if !ambiguities.within(tolerated) {
@@ -80,11 +81,11 @@ impl Policy {
             }
         }
         let mut forbids = Vec::new();
-        self.matcher.forbids(&host, segments, method, &mut forbids);
+        self.matcher.forbids(&host, &segments, method, &mut forbids);
         if let Some(eager) = path.eager_reading() {
             // Else an accepted `%2F` would be a way around the forbids of what lies behind it.
             let segments = Segments::of_decoded(&eager);
-            self.matcher.forbids(&host, segments, method, &mut forbids);
+            self.matcher.forbids(&host, &segments, method, &mut forbids);
         }
         forbids.sort_unstable();
         forbids.dedup();

@@ -21,31 +21,34 @@ pub enum HostPattern {
 /// `None` if it is no host: empty, with user information, with bytes that no host has. Were such
 /// text compared, `api.example.com` with an odd byte would dodge the routes of its host.
 pub(super) fn canonical(authority: &str) -> Option<String> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (address, port) = rest.split_once(']')?;
-            let fits = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
-            if address.is_empty() || !address.bytes().all(fits) {
-                return None;
-            }
-            (authority.get(..address.len().saturating_add(2))?, port)
+    let (host, port) = if authority.starts_with('[') {
+        split_address(authority)?
+    } else {
+        let end = authority.find(':').unwrap_or(authority.len());
+        let host = authority.get(..end)?;
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if !is_host(host) {
+            return None;
         }
-        None => {
-            let end = authority.find(':').unwrap_or(authority.len());
-            let host = authority.get(..end)?;
-            let host = host.strip_suffix('.').unwrap_or(host);
-            if !is_host(host) {
-                return None;
-            }
-            (host, authority.get(end..)?)
-        }
+        (host, authority.get(end..)?)
     };
-    let port = port.strip_prefix(':').unwrap_or(port);
     // A port of nothing is allowed (RFC 3986 §3.2.3).
-    if port.len() > 5 || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+    let digits = if port.is_empty() { port } else { port.strip_prefix(':')? };
+    if digits.len() > 5 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     Some(host.to_ascii_lowercase())
+}
+
+/// An IPv6 address in its brackets, and what follows it.
+fn split_address(authority: &str) -> Option<(&str, &str)> {
+    let end = authority.find(']')?;
+    let address = authority.get(1..end)?;
+    let fits = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+    if address.is_empty() || !address.bytes().all(fits) {
+        return None;
+    }
+    authority.split_at_checked(end.saturating_add(1))
 }
 
 fn is_host(text: &str) -> bool {

@@ -129,12 +129,17 @@ impl Matcher {
     }
 
     /// The most specific enforced permit.
-    pub(super) fn enforced(&self, host: &str, path: Segments<'_>, method: &str) -> Option<RouteId> {
+    pub(super) fn enforced(
+        &self,
+        host: &str,
+        path: &Segments<'_>,
+        method: &str,
+    ) -> Option<RouteId> {
         self.tables(host).find_map(|tables| tables.enforced.first(path, method, &mut None))
     }
 
     /// The most specific permit in shadow mode, if it is at least as specific as the enforced one.
-    pub(super) fn shadow(&self, host: &str, path: Segments<'_>, method: &str) -> Option<RouteId> {
+    pub(super) fn shadow(&self, host: &str, path: &Segments<'_>, method: &str) -> Option<RouteId> {
         let (shadow, route) = self.best(host, path, method, |tables| &tables.shadow)?;
         match self.best(host, path, method, |tables| &tables.enforced) {
             Some((enforced, _)) if enforced < shadow => None,
@@ -145,7 +150,7 @@ impl Matcher {
     fn best(
         &self,
         host: &str,
-        path: Segments<'_>,
+        path: &Segments<'_>,
         method: &str,
         table: fn(&Tables) -> &Node,
     ) -> Option<(Specificity, RouteId)> {
@@ -160,7 +165,7 @@ impl Matcher {
     pub(super) fn forbids(
         &self,
         host: &str,
-        path: Segments<'_>,
+        path: &Segments<'_>,
         method: &str,
         found: &mut Vec<RouteId>,
     ) {
@@ -196,14 +201,15 @@ impl Node {
     /// is bounded by the size of the policy, whatever the path; `way` notes how it was found.
     fn first(
         &self,
-        mut rest: Segments<'_>,
+        path: &Segments<'_>,
         method: &str,
         way: &mut Option<Specificity>,
     ) -> Option<RouteId> {
+        let mut rest = path.clone();
         if let Some(segment) = rest.next() {
             let mut descend = |node: Option<&Self>, kind| {
                 push(way, kind);
-                let found = node.and_then(|node| node.first(rest, method, way));
+                let found = node.and_then(|node| node.first(&rest, method, way));
                 if found.is_none() {
                     pop(way);
                 }
@@ -227,17 +233,18 @@ impl Node {
         found
     }
 
-    fn all(&self, mut rest: Segments<'_>, method: &str, found: &mut Vec<RouteId>) {
+    fn all(&self, path: &Segments<'_>, method: &str, found: &mut Vec<RouteId>) {
         found.extend(takers(&self.rest, method).map(|leaf| leaf.route));
+        let mut rest = path.clone();
         let Some(segment) = rest.next() else {
             found.extend(takers(&self.end, method).map(|leaf| leaf.route));
             return;
         };
         if let Some(node) = self.child(segment) {
-            node.all(rest, method, found);
+            node.all(&rest, method, found);
         }
         if let Some(node) = self.parameter.as_deref().filter(|_| !segment.is_empty()) {
-            node.all(rest, method, found);
+            node.all(&rest, method, found);
         }
     }
 }

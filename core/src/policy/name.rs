@@ -99,8 +99,8 @@ pub(super) fn did_you_mean<'a>(
     let word = word.to_ascii_lowercase();
     let distance = |other: &&str| edit_distance(&word, &other.to_ascii_lowercase());
     let nearest = known.into_iter().min_by_key(distance)?;
-    // A third of the letters wrong is another word.
-    (distance(&nearest).saturating_mul(3) <= word.len().max(3)).then_some(nearest)
+    // More than a third of the letters wrong (rounded up: two swapped ones of four) is another word.
+    (distance(&nearest) <= word.len().div_ceil(3)).then_some(nearest)
 }
 
 /// `unknown role …`, with a suggestion where there is one.

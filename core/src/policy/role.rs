@@ -88,11 +88,10 @@ impl Roles {
     ) -> Vec<usize> {
         let mut found = Vec::with_capacity(names.len());
         for (position, name) in names.iter().enumerate() {
-            match self.index(name) {
-                Some(index) => found.push(index),
-                None => {
-                    at.index(position).problem(problems, unknown("role", name, self.names()));
-                }
+            if let Some(index) = self.index(name) {
+                found.push(index);
+            } else {
+                at.index(position).problem(problems, unknown("role", name, self.names()));
             }
         }
         found
@@ -154,12 +153,11 @@ pub(super) fn resolve(
 ) -> PermissionSet {
     let mut set = PermissionSet::default();
     for (position, name) in names.iter().enumerate() {
-        match permissions.index(name) {
-            Some(index) => set.insert(index),
-            None => {
-                let message = unknown("permission", name, permissions.names());
-                at.index(position).problem(problems, message);
-            }
+        if let Some(index) = permissions.index(name) {
+            set.insert(index);
+        } else {
+            let message = unknown("permission", name, permissions.names());
+            at.index(position).problem(problems, message);
         }
     }
     set
