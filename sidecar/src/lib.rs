@@ -4,11 +4,13 @@
 
 pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod desk;
 pub mod http;
 pub mod keys;
+pub mod log;
 pub mod metrics;
 pub mod random;
 pub mod seal;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use wardgate_core::base64url;
 use wardgate_core::config::{At, Problems, Read as _};
+use wardgate_core::policy::Policy;
 use wardgate_core::secret::Secret;
 use wardgate_core::wire::mac::MIN_SECRET_BYTES;
 use zeroize::Zeroizing;
@@ -103,7 +104,10 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
 /// Every problem, each with its line.
 pub fn load_policy(file: &Path) -> Result<Value, Vec<FileProblem>> {
     let document = read_document(file)?;
-    Ok(document.value)
+    match Policy::read(&document.value) {
+        Ok(_) => Ok(document.value),
+        Err(found) => Err(located(file, &document, found)),
+    }
 }
 
 fn located(file: &Path, document: &Document, found: Problems) -> Vec<FileProblem> {

@@ -240,18 +240,20 @@ fn next_state(state: ApiKeyState, action: ApiKeyAction) -> Result<ApiKeyState, A
 }
 
 fn check(asked: &CreateApiKey) -> Result<(), ApiKeyError> {
-    let right = |text: &str| {
-        (1..=MAX_NAME_BYTES).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    if !right(&asked.name) {
-        return Err(ApiKeyError::Invalid("`name` is not 1 to 128 letters, digits and signs"));
-    }
-    let scopes = asked.scopes.iter().flatten();
-    if !asked.roles.iter().chain(scopes).all(|text| right(text)) {
+    if !is_name(&asked.name) {
         return Err(ApiKeyError::Invalid(
-            "each of `roles` and `scopes` is 1 to 128 letters, digits and signs",
+            "`name` is not 1 to 128 letters, digits and `_.:-`, beginning with a letter or digit",
         ));
+    }
+    if !asked.roles.iter().all(|role| is_name(role)) {
+        return Err(ApiKeyError::Invalid("each of `roles` is a name as it stands in the policy"));
+    }
+    let right = |scope: &String| {
+        (1..=MAX_NAME_BYTES).contains(&scope.len())
+            && scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'))
+    };
+    if !asked.scopes.iter().flatten().all(right) {
+        return Err(ApiKeyError::Invalid("each of `scopes` is 1 to 128 letters, digits and signs"));
     }
     if asked.roles.len() > MAX_LIST || asked.scopes.as_ref().is_some_and(|it| it.len() > MAX_LIST) {
         return Err(ApiKeyError::Invalid("more than 100 `roles` or `scopes`"));
@@ -268,4 +270,13 @@ fn check(asked: &CreateApiKey) -> Result<(), ApiKeyError> {
         return Err(ApiKeyError::Invalid("`expires_in_seconds` is at least 1"));
     }
     Ok(())
+}
+
+/// As names of the policy: they stand in header lists and in bindings.
+fn is_name(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-'))
 }

@@ -11,7 +11,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use wardgate_core::wire::mac::{MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request};
+use wardgate_core::wire::mac::{
+    MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request,
+};
 use wardgate_core::wire::{
     API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyLookup, ApiKeyLookupAnswer, AuditAnswer, AuditBatch,
     SNAPSHOT_PATH, Snapshot,

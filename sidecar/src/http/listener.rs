@@ -69,7 +69,10 @@ impl Listener {
         let failed = |error: io::Error| bind_error(&path.display(), &error);
         match fs::symlink_metadata(path) {
             Ok(metadata) if !metadata.file_type().is_socket() => {
-                return Err(bind_error(&path.display(), &"something that is no socket has this name"));
+                return Err(bind_error(
+                    &path.display(),
+                    &"something that is no socket has this name",
+                ));
             }
             Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
                 return Err(bind_error(&path.display(), &"another process listens there"));

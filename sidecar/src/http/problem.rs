@@ -63,5 +63,9 @@ pub(super) async fn not_found() -> Problem {
 
 /// Answers a method that the path does not take.
 pub(super) async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the path takes other methods")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "the path takes other methods",
+    )
 }

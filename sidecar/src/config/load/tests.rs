@@ -27,7 +27,7 @@ fn directory(config: &str) -> tempfile::TempDir {
     write(directory.path(), "wardgate.yaml", config, 0o644);
     write(directory.path(), "feed.secret", &Random::system().text::<32>().unwrap(), 0o600);
     write(directory.path(), "store.keys", &StoreKeys::generate(Random::system()).unwrap(), 0o600);
-    write(directory.path(), "policy.yaml", "version: 1\ndefault: deny\n", 0o644);
+    write(directory.path(), "policy.yaml", "version: 1\nroutes: []\n", 0o644);
     directory
 }
 
@@ -95,4 +95,13 @@ fn a_missing_file_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let expected = "wardgate.yaml: cannot be read: No such file or directory (os error 2)";
     assert_eq!(problems(directory.path()), [expected]);
+}
+
+#[test]
+fn problems_of_the_policy_have_their_lines_too() {
+    let directory = directory(GOOD);
+    let policy = "version: 1\nroles:\n  a: {inherits: [b]}\nroutes: []\nrules: []\n";
+    write(directory.path(), "policy.yaml", policy, 0o644);
+    let found = problems(directory.path());
+    assert!(found[0].starts_with("policy.yaml:5:1: rules: unknown key"), "{found:?}");
 }

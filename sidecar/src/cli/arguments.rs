@@ -1,0 +1,291 @@
+//! The arguments of every command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the message says why
+  2  wrong usage
+  3  the configuration or policy has problems; each is printed with file and line
+  4  the store is in use by another process, damaged, or of another format
+
+Commands that change something ask the running sidecar through its admin socket. When no sidecar
+runs they open the store themselves; a line on standard error says which of the two it was.";
+
+/// The sidecar of Wardgate: API keys, signing keys and the audit log for the filter in Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "wardgate", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Runs the sidecar until SIGTERM or SIGINT.
+    #[command(after_help = "Example:\n  wardgate serve --config wardgate.yaml")]
+    Serve(From),
+    /// Writes a starting configuration, policy and secrets; overwrites nothing.
+    #[command(
+        after_help = "Example:\n  wardgate init --dir /etc/wardgate --issuer https://auth.example.com"
+    )]
+    Init(Init),
+    /// Checks the configuration, the secrets and the policy, and prints every problem.
+    #[command(after_help = "Example:\n  wardgate check-config --config wardgate.yaml")]
+    CheckConfig(CheckConfig),
+    /// Works with policy files.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Issues tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Makes API keys, shows them, switches them off.
+    #[command(subcommand)]
+    Apikey(ApiKey),
+    /// Shows the signing keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Shows the audit log.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Makes Envoy configurations.
+    #[command(subcommand)]
+    Envoy(Envoy),
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+pub(super) struct From {
+    /// The configuration file.
+    #[arg(long, env = "WARDGATE_CONFIG", default_value = "wardgate.yaml", value_name = "FILE")]
+    pub(super) config: PathBuf,
+}
+
+/// How data is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// For a person or for a program.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(super) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Format {
+    /// Aligned columns; colours on a terminal only, and not with NO_COLOR.
+    Table,
+    /// JSON.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Init {
+    /// The directory; it is made if it does not exist.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The `iss` of the tokens that the sidecar issues.
+    #[arg(long, default_value = "http://127.0.0.1:8180", value_name = "URL")]
+    pub(super) issuer: String,
+    /// The `aud` of those tokens when none is asked for.
+    #[arg(long, default_value = "api", value_name = "NAME")]
+    pub(super) audience: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// Another policy file than the configuration names.
+    #[arg(long, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Checks a policy file and prints every problem.
+    #[command(after_help = "Example:\n  wardgate policy check policy.yaml")]
+    Check {
+        /// The policy file, YAML or JSON.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Token {
+    /// Issues an access token, signed by the sidecar's own key.
+    #[command(after_help = "\
+Examples:
+  wardgate token issue --subject alice --audience api --role viewer
+  curl -H \"authorization: Bearer $(wardgate token issue --subject alice)\" http://127.0.0.1:10000/
+  wardgate token issue --subject alice --algorithm EdDSA --claim tenant=blue --output json")]
+    Issue(IssueToken),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct IssueToken {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// Who it is for (`sub`).
+    #[arg(long, value_name = "TEXT")]
+    pub(super) subject: String,
+    /// What accepts it (`aud`); may be repeated. Default: `issuer.audiences`.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) audience: Vec<String>,
+    /// ES256, EdDSA or RS256. Default: the first of `issuer.algorithms`.
+    #[arg(long, value_name = "NAME", value_parser = ["ES256", "EdDSA", "RS256"])]
+    pub(super) algorithm: Option<String>,
+    /// How long it lives; negative for one that has expired. Default:
+    /// `issuer.access_token_lifetime_seconds`.
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(super) expires_in: Option<i64>,
+    /// A role (`roles`); may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) role: Vec<String>,
+    /// The scopes (`scope`), with spaces between them.
+    #[arg(long, value_name = "SCOPES")]
+    pub(super) scope: Option<String>,
+    /// The client (`client_id`). Default: wardgate-cli.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) client_id: Option<String>,
+    /// Another claim; the value is JSON, or else a string; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) claim: Vec<String>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApiKey {
+    /// Makes a key and shows it, this once.
+    #[command(after_help = "\
+Examples:
+  wardgate apikey create --name ci --environment live --role viewer
+  wardgate apikey create --name report --scope read --expires-in 86400 --output json")]
+    Create(CreateApiKey),
+    /// Shows all keys.
+    List(ListApiKeys),
+    /// Shows one key.
+    Show(OneApiKey),
+    /// Stops a key for the time being.
+    Disable(OneApiKey),
+    /// Lets a disabled key work again.
+    Enable(OneApiKey),
+    /// Stops a key for ever.
+    Revoke(OneApiKey),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreateApiKey {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// The name, for bindings (`api_key:NAME`) and audit events.
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+    /// The environment that stands in the key: 1 to 16 of a-z and 0-9.
+    #[arg(long, default_value = "live", value_name = "WORD")]
+    pub(super) environment: String,
+    /// A role; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) role: Vec<String>,
+    /// A scope that restricts the key; may be repeated. Without any nothing is restricted.
+    #[arg(long, value_name = "NAME")]
+    pub(super) scope: Vec<String>,
+    /// Issuer of the owner; with --subject.
+    #[arg(long, value_name = "URL", requires = "subject")]
+    pub(super) issuer: Option<String>,
+    /// Subject of the owner; with --issuer.
+    #[arg(long, value_name = "TEXT", requires = "issuer")]
+    pub(super) subject: Option<String>,
+    /// How long it works. Default: until it is revoked.
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) expires_in: Option<u64>,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListApiKeys {
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct OneApiKey {
+    /// Name or id of the key; a revoked key is found by its id only.
+    pub(super) key: String,
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Keys {
+    /// Shows the signing keys.
+    #[command(after_help = "Example:\n  wardgate keys list --output json")]
+    List(ListApiKeys),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Shows the last events.
+    #[command(after_help = "Example:\n  wardgate audit tail --lines 20 --output json")]
+    Tail(TailAudit),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TailAudit {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// How many.
+    #[arg(long, short = 'n', default_value_t = 10, value_name = "COUNT")]
+    pub(super) lines: usize,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Envoy {
+    /// Prints a whole Envoy configuration with the filter.
+    #[command(after_help = "\
+Example:
+  wardgate envoy config --wasm target/wardgate.wasm --upstream 127.0.0.1:8182 > envoy.yaml
+  WARDGATE_FEED_SECRET=$(cat secrets/feed.secret) envoy -c envoy.yaml")]
+    Config(EnvoyConfig),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct EnvoyConfig {
+    #[command(flatten)]
+    pub(super) from: From,
+    /// The filter, as Envoy finds it.
+    #[arg(long, default_value = "target/wardgate.wasm", value_name = "FILE")]
+    pub(super) wasm: PathBuf,
+    /// Where Envoy listens.
+    #[arg(long, default_value = "127.0.0.1:10000", value_name = "ADDRESS")]
+    pub(super) listen: SocketAddr,
+    /// Where Envoy's administration interface listens.
+    #[arg(long, default_value = "127.0.0.1:9901", value_name = "ADDRESS")]
+    pub(super) admin: SocketAddr,
+    /// The upstream.
+    #[arg(long, default_value = "127.0.0.1:8182", value_name = "ADDRESS")]
+    pub(super) upstream: SocketAddr,
+    /// File of the access log. Default: standard output.
+    #[arg(long, default_value = "/dev/stdout", value_name = "FILE")]
+    pub(super) access_log: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

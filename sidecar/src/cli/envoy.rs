@@ -1,0 +1,79 @@
+//! `envoy config`: a whole Envoy configuration with the filter.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wardgate_core::config::plugin::PluginConfig;
+
+use super::arguments::{Envoy, EnvoyConfig};
+use super::{Failure, loaded, print};
+use crate::config::Loaded;
+
+const TEMPLATE: &str = include_str!("envoy/bootstrap.yaml");
+const SECRET_ENV: &str = "WARDGATE_FEED_SECRET";
+
+pub(super) fn run(envoy: &Envoy) -> Result<(), Failure> {
+    let Envoy::Config(asked) = envoy;
+    let loaded = loaded(&asked.from.config)?;
+    print(&bootstrap(asked, &loaded)?)
+}
+
+fn bootstrap(asked: &EnvoyConfig, loaded: &Loaded) -> Result<String, Failure> {
+    let plugin = plugin(&loaded.policy)?;
+    let socket = loaded.resolve(&loaded.config.internal.socket);
+    // Envoy may be started elsewhere.
+    let socket = std::path::absolute(socket).map_err(Failure::failed)?;
+    let filled = [
+        ("@LISTEN_ADDRESS@", quoted(&asked.listen.ip().to_string())),
+        ("@LISTEN_PORT@", asked.listen.port().to_string()),
+        ("@ADMIN_ADDRESS@", quoted(&asked.admin.ip().to_string())),
+        ("@ADMIN_PORT@", asked.admin.port().to_string()),
+        ("@UPSTREAM_ADDRESS@", quoted(&asked.upstream.ip().to_string())),
+        ("@UPSTREAM_PORT@", asked.upstream.port().to_string()),
+        ("@ACCESS_LOG@", quoted_path(&asked.access_log)?),
+        ("@WASM@", quoted_path(&asked.wasm)?),
+        ("@SIDECAR_SOCKET@", quoted_path(&socket)?),
+        ("@ENVIRONMENT@", environment(&loaded.policy)),
+        ("@PLUGIN@", plugin),
+    ];
+    let mut text = TEMPLATE.to_owned();
+    for (name, value) in filled {
+        text = text.replace(name, &value);
+    }
+    Ok(text)
+}
+
+/// The configuration of the filter, checked by the filter's own reader.
+fn plugin(policy: &Value) -> Result<String, Failure> {
+    let plugin = json!({
+        "policy": policy,
+        "feed": {"cluster": "wardgate_sidecar", "secret_env": SECRET_ENV},
+    });
+    PluginConfig::parse(plugin.to_string().as_bytes()).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Failure::Failed(problems.join("\n"))
+    })?;
+    let text = serde_json::to_string_pretty(&plugin).map_err(Failure::failed)?;
+    // The indentation of the block scalar in the template.
+    Ok(text.replace('\n', "\n                    "))
+}
+
+/// The environment variables that the filter may see: the feed secret, and the secrets of issuers
+/// with HS*.
+fn environment(policy: &Value) -> String {
+    let issuers = policy.get("issuers").and_then(Value::as_array);
+    let secrets = issuers.into_iter().flatten();
+    let secrets = secrets.filter_map(|issuer| issuer.get("hmac_secret_env")?.as_str());
+    let names: Vec<String> = std::iter::once(SECRET_ENV).chain(secrets).map(quoted).collect();
+    names.join(", ")
+}
+
+fn quoted_path(path: &Path) -> Result<String, Failure> {
+    let text = path.to_str();
+    text.map(quoted).ok_or_else(|| Failure::Failed(format!("{} is not UTF-8", path.display())))
+}
+
+/// A string of YAML in double quotes; they are those of JSON.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

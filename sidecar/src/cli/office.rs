@@ -1,0 +1,132 @@
+//! Where a command finds the desk: in the running sidecar, or in the store itself.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::net::UnixStream;
+
+use super::{Failure, note};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::desk::Desk;
+use crate::random::Random;
+use crate::store::Embedded;
+
+/// Longest answer of the sidecar: some hundred thousand API keys.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+/// The desk, near or far.
+pub(super) enum Office {
+    /// In the running sidecar.
+    Running(Admin),
+    /// In this process.
+    Direct(Box<Desk>),
+}
+
+/// The admin listener of a running sidecar.
+pub(super) struct Admin {
+    connection: UnixStream,
+}
+
+/// Finds the desk. The embedded store serves one process, so a running sidecar is asked.
+pub(super) async fn reach(loaded: &Loaded) -> Result<Office, Failure> {
+    let socket = loaded.resolve(&loaded.config.admin.socket);
+    match UnixStream::connect(&socket).await {
+        Ok(connection) => {
+            note("through the running sidecar");
+            Ok(Office::Running(Admin { connection }))
+        }
+        Err(error) if nobody_listens(&error) => direct(loaded, &socket).await,
+        Err(error) => {
+            Err(Failure::Failed(format!("the admin socket {}: {error}", socket.display())))
+        }
+    }
+}
+
+fn nobody_listens(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+async fn direct(loaded: &Loaded, socket: &Path) -> Result<Office, Failure> {
+    let path = loaded.resolve(&loaded.config.store.path);
+    let store = Embedded::open(&path).map_err(|error| {
+        if error.is_in_use() {
+            note(&format!("no sidecar answers at the admin socket {}", socket.display()));
+        }
+        Failure::Store(error)
+    })?;
+    note("no sidecar runs: the store was opened directly");
+    let issuer = loaded.config.issuer.clone();
+    let (clock, random) = (Clock::system(), Random::system());
+    let desk = Desk::open(Arc::new(store), &loaded.store_keys, issuer, clock, random).await;
+    desk.map(|desk| Office::Direct(Box::new(desk))).map_err(Failure::failed)
+}
+
+impl Admin {
+    /// Asks for something.
+    pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
+        self.call(Method::GET, path, Vec::new()).await
+    }
+
+    /// Has something done.
+    pub(super) async fn post<T: DeserializeOwned>(
+        self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(Failure::failed)?;
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        let stream = TokioIo::new(self.connection);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(stream).await.map_err(Failure::failed)?;
+        // Ends with the connection; what goes wrong in it the sender says too.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "wardgate")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(Failure::failed)?;
+        let response = sender.send_request(request).await.map_err(Failure::failed)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
+        let body = body.collect().await.map_err(Failure::failed)?.to_bytes();
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(Failure::failed);
+        }
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let detail = problem.get("detail").and_then(Value::as_str);
+        Err(Failure::Failed(detail.unwrap_or(status.as_str()).to_owned()))
+    }
+}
+
+/// A segment of a path (RFC 3986 §3.3), everything but letters, digits and `-._~` encoded.
+pub(super) fn segment(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

@@ -1,0 +1,102 @@
+//! `serve`.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::app::App;
+use crate::audit::AuditSink;
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::desk::Desk;
+use crate::http::{self, Listener, Listeners, ReplayWindow};
+use crate::log;
+use crate::metrics::Metrics;
+use crate::random::Random;
+use crate::store::Embedded;
+
+/// Threads that serve requests. The work is short and the disk decides; each further thread is
+/// memory of its own.
+const WORKER_THREADS: usize = 2;
+
+pub(super) fn run(loaded: Loaded) -> Result<(), Failure> {
+    log::start(&loaded.config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    runtime.block_on(serve(loaded))
+}
+
+async fn serve(loaded: Loaded) -> Result<(), Failure> {
+    // Signals first: one that comes during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let app = Arc::new(open(&loaded).await?);
+    let listeners = listen(&loaded).await?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    http::serve(&app, listeners, stop).await;
+    // Requests that outlived the deadline still hold the state; the audit log is synced with each
+    // acknowledgement, so nothing acknowledged waits here.
+    if let Some(app) = Arc::into_inner(app) {
+        app.audit.close();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open(loaded: &Loaded) -> Result<App, Failure> {
+    let (clock, random) = (Clock::system(), Random::system());
+    let config = &loaded.config;
+    // The store comes first: it knows whether another sidecar runs.
+    let store = Embedded::open(&loaded.resolve(&config.store.path)).map_err(Failure::Store)?;
+    let desk = Desk::open(
+        Arc::new(store),
+        &loaded.store_keys,
+        config.issuer.clone(),
+        clock.clone(),
+        random,
+    );
+    let desk = desk.await.map_err(Failure::failed)?;
+    let metrics = Arc::new(Metrics::new());
+    let file = loaded.resolve(&config.audit.file);
+    let audit = AuditSink::open(&file, clock.clone(), Arc::clone(&metrics));
+    Ok(App {
+        desk,
+        audit: audit.map_err(Failure::failed)?,
+        metrics,
+        feed_secret: loaded.feed_secret.clone(),
+        replay: ReplayWindow::new(config.internal.window_seconds.0),
+        limits: config.limits.clone(),
+        clock,
+    })
+}
+
+async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {
+    let config = &loaded.config;
+    let public = Listener::tcp(config.listen.0).await.map_err(Failure::failed)?;
+    let mode = config.internal.socket_mode.bits();
+    let socket = Listener::unix(&loaded.resolve(&config.internal.socket), mode);
+    let mut internal = vec![socket.map_err(Failure::failed)?];
+    if let Some(address) = config.internal.address {
+        internal.push(Listener::tcp(address.0).await.map_err(Failure::failed)?);
+    }
+    // Whoever can write to this socket can make keys and tokens.
+    let admin = Listener::unix(&loaded.resolve(&config.admin.socket), 0o600);
+    let admin = admin.map_err(Failure::failed)?;
+    let places: Vec<String> = internal.iter().map(Listener::place).collect();
+    tracing::info!(
+        public = public.place(),
+        internal = places.join(" "),
+        admin = admin.place(),
+        "listening"
+    );
+    Ok(Listeners { public, internal, admin })
+}

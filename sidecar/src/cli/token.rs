@@ -1,0 +1,69 @@
+//! `token issue` and `keys list`.
+
+use serde_json::{Map, Value};
+
+use super::arguments::{Format, IssueToken, Keys, Token};
+use super::office::{Office, reach};
+use super::{Failure, loaded, print, runtime, show};
+use crate::desk::{IssuedToken, SigningKeyList, TokenRequest};
+
+pub(super) fn run(token: Token) -> Result<(), Failure> {
+    let Token::Issue(asked) = token;
+    runtime()?.block_on(issue(asked))
+}
+
+async fn issue(asked: IssueToken) -> Result<(), Failure> {
+    let loaded = loaded(&asked.from.config)?;
+    let wanted = TokenRequest {
+        subject: asked.subject,
+        audiences: asked.audience,
+        algorithm: asked.algorithm,
+        expires_in_seconds: asked.expires_in,
+        roles: asked.role,
+        scope: asked.scope,
+        client_id: asked.client_id,
+        claims: claims(&asked.claim)?,
+    };
+    let issued: IssuedToken = match reach(&loaded).await? {
+        Office::Running(admin) => admin.post("/admin/v1/tokens", &wanted).await?,
+        Office::Direct(desk) => desk.issue_token(wanted).map_err(Failure::failed)?,
+    };
+    if asked.output.output == Format::Json {
+        return show::json(&issued);
+    }
+    // Alone on its line, so that `$(wardgate token issue …)` is the token.
+    print(&format!("{}\n", issued.access_token))
+}
+
+/// `name=value`, the value as JSON or else as a string.
+fn claims(arguments: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut claims = Map::new();
+    for argument in arguments {
+        let (name, text) = argument
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| Failure::Failed(format!("--claim `{argument}` is not NAME=VALUE")))?;
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        claims.insert(name.to_owned(), value);
+    }
+    Ok(claims)
+}
+
+/// `keys list`.
+pub(super) fn keys(keys: &Keys) -> Result<(), Failure> {
+    let Keys::List(asked) = keys;
+    let loaded = loaded(&asked.from.config)?;
+    let list: SigningKeyList = runtime()?.block_on(async {
+        match reach(&loaded).await? {
+            Office::Running(admin) => admin.get("/admin/v1/keys").await,
+            Office::Direct(desk) => Ok(desk.signing_key_list()),
+        }
+    })?;
+    if asked.output.output == Format::Json {
+        return show::json(&list);
+    }
+    let row = |key: &crate::desk::SigningKeyView| {
+        vec![key.kid.clone(), key.algorithm.clone(), show::time(key.created_at)]
+    };
+    show::table(&["kid", "algorithm", "created"], &list.keys.iter().map(row).collect::<Vec<_>>())
+}
