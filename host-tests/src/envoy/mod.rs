@@ -237,6 +237,22 @@ impl Drop for Envoy {
     }
 }
 
+/// The filter as `make wasm` builds it; `WARDGATE_WASM` names another file.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn wasm_file() -> Result<PathBuf> {
+    let named = std::env::var_os("WARDGATE_WASM").map(PathBuf::from);
+    let file = named.unwrap_or_else(|| repository().join("target/wardgate.wasm"));
+    if file.exists() { Ok(file) } else { bail!("no filter at {}: `make wasm`", file.display()) }
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    engine::repository()
+}
+
 fn ready_admin(address_file: &Path) -> Option<SocketAddr> {
     let address = fs::read_to_string(address_file).ok()?.trim().parse().ok()?;
     ask_admin(address, "GET", "/ready").ok()?;

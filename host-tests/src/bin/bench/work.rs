@@ -1,0 +1,115 @@
+//! The work that every listener does: the routes, the roles, the tokens.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use wardgate_host_tests::envoy::issuer::{Algorithm, Issuer};
+
+/// Headers that say who the caller is; taken from clients, set for the upstream.
+pub(crate) const IDENTITY_HEADERS: &[&str] = &[
+    "x-wardgate-issuer",
+    "x-wardgate-subject",
+    "x-wardgate-roles",
+    "x-wardgate-scopes",
+    "x-wardgate-auth",
+    "x-wardgate-session",
+    "txn-token",
+];
+
+/// Roles with their permissions.
+pub(crate) const ROLES: &[(&str, &[&str])] = &[
+    ("viewer", &["read"]),
+    ("editor", &["read", "write"]),
+    ("owner", &["read", "write", "delete"]),
+];
+
+/// Name, method, path, needed permission, and the roles that have it.
+pub(crate) const ROUTES: &[(&str, &str, &str, &str, &[&str])] = &[
+    ("a-list", "GET", "/invoices", "read", &["viewer", "editor", "owner"]),
+    ("b-create", "POST", "/invoices", "write", &["editor", "owner"]),
+    ("c-delete", "DELETE", "/invoices/{id}", "delete", &["owner"]),
+    ("d-change", "PUT", "/invoices/{id}", "write", &["editor", "owner"]),
+    ("e-read", "GET", "/invoices/{id}", "read", &["viewer", "editor", "owner"]),
+    ("f-approve", "POST", "/invoices/{id}/approve", "write", &["editor", "owner"]),
+    ("g-items", "GET", "/invoices/{id}/items", "read", &["viewer", "editor", "owner"]),
+    ("h-item", "GET", "/invoices/{id}/items/{item}", "read", &["viewer", "editor", "owner"]),
+    ("i-users", "GET", "/users/{id}", "read", &["viewer", "editor", "owner"]),
+    ("j-drop", "DELETE", "/users/{id}", "delete", &["owner"]),
+];
+
+/// What every bench asks for: the fifth route.
+pub(crate) const PATH: &str = "/invoices/4711";
+/// Tokens of the cached benches: each is seen again and again.
+const CACHED_TOKENS: usize = 100;
+
+/// The policy document of the gate: the same routes and roles.
+pub(crate) fn policy(issuer: &Issuer) -> Value {
+    let roles = ROLES
+        .iter()
+        .map(|(name, permissions)| ((*name).to_owned(), json!({"permissions": permissions})));
+    let routes = ROUTES.iter().map(|(name, method, path, permission, _)| {
+        json!({
+            "name": name,
+            "match": {"methods": [method], "path": path},
+            "credentials": ["jwt", "api_key"],
+            "require": {"all": [permission]},
+        })
+    });
+    json!({
+        "version": 1,
+        "issuers": [{
+            "name": "corp",
+            "issuer": issuer.name(),
+            "audiences": ["api"],
+            "algorithms": Algorithm::ALL.map(Algorithm::name),
+            "jwks": issuer.jwks(),
+            "claims": {"roles": ["roles"], "scopes": "scope"},
+            "may_claim_roles": ROLES.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        }],
+        "roles": roles.collect::<serde_json::Map<_, _>>(),
+        "routes": routes.collect::<Vec<_>>(),
+        "default": "deny",
+    })
+}
+
+/// Header lines with tokens that are seen again and again.
+pub(crate) fn cached_tokens(issuer: &Issuer) -> Result<Vec<String>> {
+    header_lines(issuer, Algorithm::Rs256, CACHED_TOKENS)
+}
+
+/// Header lines with so many distinct tokens that no cache holds them.
+pub(crate) fn distinct_tokens(
+    issuer: &Issuer,
+    algorithm: Algorithm,
+    count: usize,
+) -> Result<Vec<String>> {
+    let threads = std::thread::available_parallelism()?.get();
+    let share = count.div_ceil(threads);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| header_lines(issuer, algorithm, share))).collect();
+        let mut lines = Vec::with_capacity(count);
+        for worker in workers {
+            let made = worker.join().ok().context("a signing thread panicked")?;
+            lines.extend(made?);
+        }
+        Ok(lines)
+    })
+}
+
+fn header_lines(issuer: &Issuer, algorithm: Algorithm, count: usize) -> Result<Vec<String>> {
+    let mut id = [0_u8; 16];
+    let line = |_| {
+        aws_lc_rs::rand::fill(&mut id).ok().context("no randomness")?;
+        let claims = json!({
+            "jti": wardgate_host_tests::envoy::issuer::base64url(&id),
+            "roles": ["editor", "auditor"],
+            "scope": "read write",
+            "tenant": "blue",
+            "email": "someone@example.com",
+            "name": "Someone of the Blue Team",
+        });
+        let token = issuer.token(algorithm, "7b0c1f5e-4a54-4f6e-9d0b-5f2d7f3d8f10", &claims)?;
+        Ok(format!("authorization: Bearer {token}"))
+    };
+    (0..count).map(line).collect()
+}
