@@ -286,6 +286,12 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         // The swap to its own name is no change, and is accepted by both.
         header(draft, "alg", random.pick(&names).into());
     }),
+    both("rightly signed by an algorithm that is not allowed", |draft, _| {
+        if let Some(unlisted) = draft.unlisted {
+            header(draft, "alg", unlisted.word().into());
+            draft.forger = Some(|_, signer, input| signer.sign_unlisted(input));
+        }
+    }),
     both("alg of the wrong type", |draft, random| {
         header(draft, "alg", random.pick(&[json!(null), json!(256), json!(["RS256"])]));
     }),

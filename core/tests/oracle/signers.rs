@@ -4,7 +4,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     RsaPublicKeyComponents,
 };
 use aws_lc_rs::{hmac, rand};
@@ -34,7 +34,7 @@ enum Private {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
-    Hmac(Box<hmac::Key>),
+    Hmac { allowed: Box<hmac::Key>, unlisted: Box<hmac::Key> },
 }
 
 /// One issuer with one key.
@@ -43,6 +43,8 @@ pub(crate) struct Signer {
     pub(crate) allowed: Allowed,
     pub(crate) keys: KeySet,
     pub(crate) oracle: DecodingKey,
+    /// An algorithm of the key that the issuer does not allow, if there is one.
+    pub(crate) unlisted: Option<Algorithm>,
     /// The public key as an attacker has it; for HMAC, nothing that helps.
     pub(crate) public: Vec<u8>,
     private: Private,
@@ -58,7 +60,20 @@ impl Signer {
             }
             Private::Ec(pair) => pair.sign(&SystemRandom::new(), input).unwrap().as_ref().to_vec(),
             Private::Ed(pair) => pair.sign(input).as_ref().to_vec(),
-            Private::Hmac(key) => hmac::sign(key, input).as_ref().to_vec(),
+            Private::Hmac { allowed, .. } => hmac::sign(allowed, input).as_ref().to_vec(),
+        }
+    }
+
+    /// A right signature by the `unlisted` algorithm.
+    pub(crate) fn sign_unlisted(&self, input: &[u8]) -> Vec<u8> {
+        match &self.private {
+            Private::Rsa(pair, _) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), input, &mut signature).unwrap();
+                signature
+            }
+            Private::Hmac { unlisted, .. } => hmac::sign(unlisted, input).as_ref().to_vec(),
+            Private::Ec(_) | Private::Ed(_) => self.sign(input),
         }
     }
 }
@@ -103,6 +118,7 @@ fn rsa(algorithm: Algorithm, padding: &'static dyn RsaEncoding) -> Signer {
     Signer {
         algorithm,
         allowed: RSA,
+        unlisted: Some(Algorithm::Rs512),
         oracle: DecodingKey::from_rsa_components(&n, &e).unwrap(),
         public: keys.iter().next().unwrap().spki_der().unwrap().to_vec(),
         keys,
@@ -124,6 +140,7 @@ fn ec(algorithm: Algorithm) -> Signer {
     Signer {
         algorithm,
         allowed: EC,
+        unlisted: None,
         oracle: DecodingKey::from_ec_components(&x, &y).unwrap(),
         public: keys.iter().next().unwrap().spki_der().unwrap().to_vec(),
         keys,
@@ -137,6 +154,7 @@ fn ed() -> Signer {
     Signer {
         algorithm: Algorithm::EdDsa,
         allowed: ED,
+        unlisted: None,
         keys: key_set(json!({"kty": "OKP", "crv": "Ed25519", "x": x})),
         oracle: DecodingKey::from_ed_components(&x).unwrap(),
         public: pair.public_key().as_ref().to_vec(),
@@ -150,9 +168,13 @@ fn secret() -> Signer {
     Signer {
         algorithm: Algorithm::Hs256,
         allowed: HMAC,
+        unlisted: Some(Algorithm::Hs512),
         keys: key_set(json!({"kty": "oct", "k": base64url::encode(&bytes)})),
         oracle: DecodingKey::from_secret(&bytes),
         public: Vec::new(),
-        private: Private::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes))),
+        private: Private::Hmac {
+            allowed: Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
+            unlisted: Box::new(hmac::Key::new(hmac::HMAC_SHA512, &bytes)),
+        },
     }
 }

@@ -102,9 +102,13 @@ fn another_issuer_is_refused_by_verify_and_again_by_the_claims() {
         check_claim(&json!({"iss": other}), Err(Reason::TokenIssuerUnknown));
     }
     let token = sign(&header().to_string(), &claims().to_string());
-    let token = UnverifiedToken::parse(token.as_bytes(), LIMIT).unwrap();
-    let token = verify(&token, &rules(), &keys(), &SoftwareSignatures).unwrap();
+    let parsed = UnverifiedToken::parse(token.as_bytes(), LIMIT).unwrap();
+    let token = verify(&parsed, &rules(), &keys(), &SoftwareSignatures).unwrap();
     let mut others = rules();
     others.issuer = "https://other.example".to_owned();
+    assert_eq!(
+        verify(&parsed, &others, &keys(), &SoftwareSignatures).map(|_| ()),
+        Err(Reason::TokenIssuerUnknown)
+    );
     assert_eq!(check_claims(&token, &others, NOW), Err(Reason::TokenIssuerUnknown));
 }

@@ -167,6 +167,18 @@ fn software_refuses_an_algorithm_that_is_not_the_keys() {
 }
 
 #[test]
+fn software_refuses_a_right_signature_by_an_algorithm_that_the_key_is_not_for() {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), b"x");
+    let check = |keys: &KeySet| {
+        let key = keys.iter().next().unwrap();
+        SoftwareSignatures.check(Algorithm::Hs256, key, b"x", tag.as_ref())
+    };
+    assert_eq!(check(&key_set(&json!([oct(None, SECRET)]))), SignatureVerdict::Valid);
+    let other = with(oct(None, SECRET), &json!({"alg": "HS384"}));
+    assert_eq!(check(&key_set(&json!([other]))), SignatureVerdict::Invalid);
+}
+
+#[test]
 fn raw_ecdsa_signatures_become_der() {
     let mut raw = [0; 64];
     raw[31] = 0x80;
