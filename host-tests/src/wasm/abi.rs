@@ -3,6 +3,11 @@
 /// Header lists as Envoy gives them: in order, repeats kept, values as raw bytes.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// The same list with its names in lower case, as Envoy's header maps hold them.
+pub fn lower_names(pairs: Headers) -> Headers {
+    pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
+}
+
 /// What a host call answers (`WasmResult` of proxy-wasm).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Status(pub u32);

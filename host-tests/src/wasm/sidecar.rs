@@ -1,6 +1,6 @@
 //! A sidecar for one VM: answers its calls with right MACs, or with wrong ones on purpose.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
@@ -57,9 +57,11 @@ pub struct FakeSidecar {
     pub events: Vec<(String, Value)>,
     /// Every call that was answered, in order: path and body.
     pub seen: Vec<(String, Value)>,
+    /// Highest sequence on disk, by incarnation.
+    on_disk: BTreeMap<String, u64>,
     moods: BTreeMap<String, Mood>,
     last_nonce: Option<Nonce>,
-    nonces: Vec<Nonce>,
+    nonces: BTreeSet<Nonce>,
 }
 
 impl FakeSidecar {
@@ -74,9 +76,10 @@ impl FakeSidecar {
             api_key_revision: 1,
             events: Vec::new(),
             seen: Vec::new(),
+            on_disk: BTreeMap::new(),
             moods: BTreeMap::new(),
             last_nonce: None,
-            nonces: Vec::new(),
+            nonces: BTreeSet::new(),
         }
     }
 
@@ -166,7 +169,7 @@ impl FakeSidecar {
             Ok(nonce) if !self.nonces.contains(&nonce) => nonce,
             Ok(_) | Err(_) => return Some(HttpAnswer::new(401, &[], "")),
         };
-        self.nonces.push(nonce);
+        self.nonces.insert(nonce);
         let (status, body) = if let Mood::Says(status, body) = &mood {
             (*status, body.clone())
         } else {
@@ -221,16 +224,14 @@ impl FakeSidecar {
 
     fn take_events(&mut self, batch: &Value) -> Value {
         let incarnation = batch.get("incarnation").and_then(Value::as_str).unwrap_or_default();
-        let known = |events: &[(String, Value)]| {
-            let of_it = events.iter().filter(|(name, _)| name == incarnation);
-            of_it.filter_map(|(_, event)| event.get("sequence")?.as_u64()).max().unwrap_or(0)
-        };
+        let highest = self.on_disk.entry(incarnation.to_owned()).or_default();
         for event in batch.get("events").and_then(Value::as_array).into_iter().flatten() {
             let sequence = event.get("sequence").and_then(Value::as_u64).unwrap_or(0);
-            if sequence > known(&self.events) {
+            if sequence > *highest {
+                *highest = sequence;
                 self.events.push((incarnation.to_owned(), event.clone()));
             }
         }
-        json!({"acknowledged": known(&self.events)})
+        json!({"acknowledged": *highest})
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::abi::Headers;
+use super::abi::{Headers, lower_names};
 
 /// Names one stream of one VM.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -184,7 +184,9 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(root: u32, number: u32, request: Request) -> Self {
+    /// The names go to lower case, as Envoy's header map holds them.
+    pub(super) fn new(root: u32, number: u32, mut request: Request) -> Self {
+        request.headers = lower_names(request.headers);
         let mut properties = usual_properties(number, &request.headers);
         for (path, value) in request.properties {
             properties.insert(path.replace('.', "\0").into_bytes(), value);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Result, anyhow, bail};
 use wasmtime::{Instance, Store, Val};
 
-use super::abi::Headers;
+use super::abi::{Headers, lower_names};
 use super::artifact::{Artifact, artifact};
 use super::state::{Root, Setup, State};
 use super::stream::{Outcome, Progress, Request, Stream, StreamId};
@@ -273,7 +273,7 @@ impl Vm {
     pub fn trailers(&mut self, stream: StreamId, trailers: Headers) -> Headers {
         let count = u32::try_from(trailers.len()).unwrap_or(u32::MAX);
         self.with_stream(stream, |known| {
-            known.request_trailers = Some(trailers);
+            known.request_trailers = Some(lower_names(trailers));
             known.open.trailers = true;
         });
         self.run(stream.0, "proxy_on_request_trailers", &[count]);
@@ -290,7 +290,7 @@ impl Vm {
     pub fn response(&mut self, stream: StreamId, headers: Headers) -> Headers {
         let count = u32::try_from(headers.len()).unwrap_or(u32::MAX);
         self.with_stream(stream, |known| {
-            known.response_headers = Some(headers);
+            known.response_headers = Some(lower_names(headers));
             known.open.response_headers = true;
         });
         self.run(stream.0, "proxy_on_response_headers", &[count, 1]);

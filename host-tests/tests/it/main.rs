@@ -2,3 +2,10 @@
 
 mod envoy_harness;
 mod generated;
+mod wasm_abi;
+mod wasm_audit;
+mod wasm_faults;
+mod wasm_hostile;
+mod wasm_requests;
+mod wasm_sidecar;
+mod wasm_support;

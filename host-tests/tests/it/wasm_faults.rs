@@ -124,7 +124,10 @@ fn the_start_survives_every_failing_host_call_or_is_refused() {
         let started = host().capabilities(allowed).config(&config()).start();
         if let Err(error) = &started {
             let text = error.to_string();
-            assert!(text.contains("refused"), "{missing}: {text}");
+            // Without environment or randomness the libraries under the filter give up by a trap;
+            // nothing was served yet, and Envoy refuses the configuration all the same.
+            let of_wasi = !missing.starts_with("proxy_");
+            assert!(of_wasi || text.contains("refused"), "{missing}: {text}");
         }
     }
 }

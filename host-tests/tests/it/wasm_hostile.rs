@@ -10,9 +10,13 @@ use crate::wasm_support::{
     Gate, Issuer, assert_forwarded, claims, config, host, read_with, reader_token,
 };
 
-/// Fuel is about one unit per wasm instruction, and a machine of today does more than a thousand of
-/// them in a microsecond: the budget of one callback is 1 ms at p99.9.
-const FUEL_PER_CALLBACK: u64 = 1_000_000;
+/// Units of fuel, about one per wasm instruction, that take a millisecond. Measured: ES256 in wasm,
+/// 14.6 million units, takes 0.7 to 0.9 ms; other code has less to do at once, so half is reckoned.
+const FUEL_PER_MILLISECOND: u64 = 10_000_000;
+/// A cached token: measured 37,000 at p99; far more would be a second pass over something.
+const FUEL_CACHED_P99: u64 = 100_000;
+/// A token seen first, its signature checked by the host: measured 165,000 at p99.
+const FUEL_FRESH_P99: u64 = 400_000;
 const HOSTILE_REQUESTS: u32 = 3000;
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
@@ -101,13 +105,11 @@ fn thousands_of_hostile_requests_are_answered_and_kill_nothing() {
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(settings, random);
     let gate = std::cell::RefCell::new(Gate::ready(&config()));
+    let token = reader_token();
     runner
         .run(&request(), |request| {
             let mut gate = gate.borrow_mut();
-            let good = request
-                .headers
-                .iter()
-                .any(|(_, value)| value == format!("Bearer {}", reader_token()).as_bytes());
+            let good = request.headers.iter().any(|(_, value)| value.ends_with(token.as_bytes()));
             let outcome = gate.decide(request);
             gate.vm.advance(Duration::from_millis(10));
             prop_assert_eq!(gate.vm.trap(), None);
@@ -227,11 +229,18 @@ fn a_callback_stays_within_its_budget_of_work() {
     let wide = fuel_of(&mut gate, (0..200).map(wide));
     let long = |_| read_with(&"a".repeat(60_000));
     let long = fuel_of(&mut gate, (0..200).map(long));
-    for (what, used) in [("cached", cached), ("fresh", fresh), ("wide", wide), ("long", long)] {
-        let (median, p99, most) =
-            (used[used.len() / 2], used[used.len() * 99 / 100], used[used.len() - 1]);
+    let budgets = [
+        ("cached", cached, FUEL_CACHED_P99),
+        ("fresh", fresh, FUEL_FRESH_P99),
+        ("wide", wide, FUEL_FRESH_P99),
+        ("long", long, FUEL_PER_MILLISECOND),
+    ];
+    for (what, used, budget) in budgets {
+        let (median, p99) = (used[used.len() / 2], used[used.len() * 99 / 100]);
+        let most = used[used.len() - 1];
         println!("{what}: median {median}, p99 {p99}, most {most}");
-        assert!(most < FUEL_PER_CALLBACK, "{what}: {most}");
+        assert!(p99 < budget, "{what}: {p99}");
+        assert!(most < FUEL_PER_MILLISECOND, "{what}: {most}");
     }
     gate.assert_sound();
 }
@@ -246,7 +255,7 @@ fn a_tick_stays_within_its_budget_of_work() {
     gate.vm.tick();
     let used = gate.vm.fuel_used_by_last_callback();
     println!("tick with 5000 events: {used}");
-    assert!(used < 2 * FUEL_PER_CALLBACK, "{used}");
+    assert!(used < FUEL_PER_MILLISECOND, "{used}");
 }
 
 #[test]
@@ -258,5 +267,6 @@ fn signatures_in_wasm_stay_within_their_budget() {
     let used = vm.fuel_used_by_last_callback();
     println!("ES256 in wasm: {used}");
     assert_forwarded(&vm.outcome(stream));
-    assert!(used < 10 * FUEL_PER_CALLBACK, "{used}");
+    // The budget is 1.5 ms; signatures are the code that does most at once.
+    assert!(used < 3 * FUEL_PER_MILLISECOND, "{used}");
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use wasmtime::{Caller, Linker};
 
-use super::super::abi::{Headers, MapKind, Status, decode_pairs, encode_pairs};
+use super::super::abi::{Headers, MapKind, Status, decode_pairs, encode_pairs, lower_names};
 use super::super::guest::{Done, Guest};
 use super::super::state::{Deferred, State};
 use super::super::stream::LocalResponse;
@@ -69,10 +69,6 @@ fn set_pairs(guest: &mut Guest<'_>, kind: u32, from: u32, size: u32) -> Done {
     Ok(())
 }
 
-fn lower_names(pairs: Headers) -> Headers {
-    pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect()
-}
-
 /// Notes a value that would break the header block behind the filter; Envoy asserts on it.
 fn check_value(guest: &mut Guest<'_>, name: &[u8], value: &[u8]) {
     if value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
@@ -96,7 +92,7 @@ fn add(
     Ok(())
 }
 
-/// As `setCopy` of Envoy: the first value is replaced in its place, further ones stay behind removed.
+/// All values of the name give way to the new one, which stands last.
 fn replace(
     guest: &mut Guest<'_>,
     kind: u32,
