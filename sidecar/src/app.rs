@@ -1,6 +1,7 @@
 //! What the listeners share.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use wardgate_core::secret::Secret;
 
@@ -25,6 +26,8 @@ pub struct App {
     pub feed_secret: Secret,
     /// The nonces of the internal listener.
     pub replay: ReplayWindow,
+    /// When the log last told of a refused internal request, in seconds since the epoch.
+    pub refused_logged_at: AtomicU64,
     /// What bounds the work.
     pub limits: LimitsSection,
 }

@@ -1,6 +1,7 @@
 //! `serve`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,6 +75,7 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
         metrics,
         feed_secret: loaded.feed_secret.clone(),
         replay: ReplayWindow::new(config.internal.window_seconds.0),
+        refused_logged_at: AtomicU64::new(0),
         limits: config.limits.clone(),
         clock,
     })

@@ -2,6 +2,7 @@
 //! and every answer to a verified request is signed.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -112,8 +113,12 @@ fn verify(
 
 /// Whoever does not know the secret learns nothing of why; the log and the metric say it.
 fn refuse(app: &App, reason: &'static str) -> Response {
-    tracing::warn!(reason, "an internal request was not believed");
     app.metrics.refused.get_or_create(&RefusedLabels { reason }).inc();
+    // One line a second: whoever floods the listener must not fill the disk with the log of it.
+    let now = app.clock.now().0;
+    if app.refused_logged_at.swap(now, Ordering::Relaxed) != now {
+        tracing::warn!(reason, "an internal request was not believed");
+    }
     let detail = "the request is not authenticated";
     Problem::new(StatusCode::UNAUTHORIZED, "not-authenticated", detail).into_response()
 }

@@ -1,6 +1,8 @@
 //! The embedded store: one file, one process, every commit on disk before it returns.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,6 +160,10 @@ fn open_database(path: &Path) -> Result<Database, OpenProblem> {
         Err(error) => return Err(OpenProblem::Failed(error.to_string())),
     };
     if length == 0 {
+        let failed = |error: std::io::Error| OpenProblem::Failed(error.to_string());
+        // Made here, so that nobody but the owner ever reads it.
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         return builder().create(path).map_err(open_problem);
     }
     // Read-only first: it refuses a file that needs repair, so what it opens was closed in order,

@@ -103,5 +103,5 @@ fn problems_of_the_policy_have_their_lines_too() {
     let policy = "version: 1\nroles:\n  a: {inherits: [b]}\nroutes: []\nrules: []\n";
     write(directory.path(), "policy.yaml", policy, 0o644);
     let found = problems(directory.path());
-    assert!(found[0].starts_with("policy.yaml:5:1: rules: unknown key"), "{found:?}");
+    assert!(found[0].starts_with("policy.yaml:3:18: roles.a.inherits[0]: "), "{found:?}");
 }

@@ -1,0 +1,119 @@
+//! Events survive what happens to the sidecar: none acknowledged is lost, none counts twice.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use wardgate_core::wire::AUDIT_PATH;
+use wardgate_core::wire::mac::MAC_HEADER;
+
+use crate::home::Home;
+use crate::http::request;
+use crate::internal::{Filter, new_nonce};
+
+/// Sequences in the log by incarnation, in order.
+fn logged(home: &Home) -> HashMap<String, Vec<u64>> {
+    let text = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
+    let mut found: HashMap<String, Vec<u64>> = HashMap::new();
+    for line in text.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        if let (Some(incarnation), Some(sequence)) =
+            (event["incarnation"].as_str(), event["sequence"].as_u64())
+        {
+            found.entry(incarnation.to_owned()).or_default().push(sequence);
+        }
+    }
+    found
+}
+
+fn batch(incarnation: &str, sequences: std::ops::RangeInclusive<u64>) -> Value {
+    let event = |sequence| json!({"sequence": sequence, "time": 1, "decision": "permit"});
+    json!({"incarnation": incarnation, "events": sequences.map(event).collect::<Vec<_>>()})
+}
+
+/// Delivers a batch; `None` when the sidecar has gone.
+fn deliver(filter: &Filter, body: &Value) -> Option<u64> {
+    let body = body.to_string().into_bytes();
+    let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
+    let mut stream = filter.connect().ok()?;
+    stream.write_all(&request("POST", AUDIT_PATH, &[(MAC_HEADER, &mac)], &body)).ok()?;
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut bytes).ok()?;
+    let text = String::from_utf8(bytes).unwrap();
+    let (_, answer) = text.split_once("\r\n\r\n")?;
+    serde_json::from_str::<Value>(answer).ok()?["acknowledged"].as_u64()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_kill_9_and_nothing_is_doubled() {
+    const FILTERS: u64 = 4;
+    let home = Home::new();
+    let marks = Arc::new(Mutex::new(vec![0_u64; usize::try_from(FILTERS).unwrap()]));
+    for round in 1..=4_u64 {
+        let sidecar = home.serve();
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let threads: Vec<_> = (0..FILTERS)
+            .map(|number| {
+                let filter = Filter::of(&home);
+                let (marks, acknowledged) = (Arc::clone(&marks), Arc::clone(&acknowledged));
+                std::thread::spawn(move || {
+                    let index = usize::try_from(number).unwrap();
+                    loop {
+                        let mark = marks.lock().unwrap()[index];
+                        // Overlaps with what is acknowledged, as a filter that lost an answer does.
+                        let first = mark.saturating_sub(3).max(1);
+                        let body = batch(&format!("vm-{number}"), first..=mark + 20);
+                        let Some(answer) = deliver(&filter, &body) else { return };
+                        marks.lock().unwrap()[index] = answer;
+                        acknowledged.fetch_add(1, Ordering::SeqCst);
+                    }
+                })
+            })
+            .collect();
+        // In the middle of the work: after some acknowledgements, with others under way.
+        while acknowledged.load(Ordering::SeqCst) < round * 25 {
+            std::thread::yield_now();
+        }
+        sidecar.kill();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    }
+    let _sidecar = home.serve();
+    let logged = logged(&home);
+    for (index, mark) in marks.lock().unwrap().iter().enumerate() {
+        let found = &logged[&format!("vm-{index}")];
+        assert!(found.iter().copied().eq(1..=u64::try_from(found.len()).unwrap()), "{found:?}");
+        assert!(found.last() >= Some(mark), "acknowledged {mark}, logged {:?}", found.last());
+    }
+}
+
+#[test]
+fn a_gap_and_its_events_are_shown_by_the_tail() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    assert_eq!(deliver(&filter, &batch("vm", 1..=2)), Some(2));
+    assert_eq!(deliver(&filter, &batch("vm", 5..=5)), Some(5));
+    let events = home.json(&["audit", "tail", "--lines", "3"]);
+    let shown: Vec<&Value> =
+        events.as_array().unwrap().iter().map(|event| &event["decision"]).collect();
+    assert_eq!(shown, ["permit", "gap", "permit"]);
+    assert_eq!((&events[1]["first"], &events[1]["last"]), (&json!(3), &json!(4)));
+    let table = home.done(&["audit", "tail", "--lines", "1"]);
+    assert!(table.starts_with("time ") && table.lines().count() == 2, "{table}");
+}
+
+#[test]
+fn a_line_that_a_crash_has_cut_does_not_stop_the_start() {
+    let home = Home::new();
+    fs::write(home.path("data/audit.jsonl"), "{\"sequence\":1,\"incarnation\":\"vm\"}\n{\"seq")
+        .unwrap();
+    let mut sidecar = home.serve();
+    assert!(sidecar.log_text().contains("was cut by a crash"));
+    assert_eq!(deliver(&Filter::of(&home), &batch("vm", 1..=2)), Some(2));
+    assert_eq!(logged(&home)["vm"], [1, 2]);
+}

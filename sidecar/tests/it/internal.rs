@@ -1,0 +1,173 @@
+//! The internal listener: who is believed, and what is answered.
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use wardgate_core::api_key::ApiKey;
+use wardgate_core::base64url;
+use wardgate_core::secret::Secret;
+use wardgate_core::time::UnixSeconds;
+use wardgate_core::wire::mac::{MAC_HEADER, Nonce, RequestParts, sign_request, verify_answer};
+use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH};
+
+use crate::home::Home;
+use crate::http::{Answer, request};
+
+/// A filter, as the sidecar sees it.
+pub(crate) struct Filter {
+    socket: std::path::PathBuf,
+    secret: Secret,
+}
+
+pub(crate) fn now() -> UnixSeconds {
+    UnixSeconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+pub(crate) fn new_nonce() -> Nonce {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+    bytes[8..].copy_from_slice(&u64::from(std::process::id()).to_be_bytes());
+    Nonce(bytes)
+}
+
+impl Filter {
+    pub(crate) fn of(home: &Home) -> Self {
+        Self { socket: home.path("run/internal.sock"), secret: home.feed_secret() }
+    }
+
+    pub(crate) fn connect(&self) -> std::io::Result<UnixStream> {
+        let stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(crate::home::DEADLINE))?;
+        Ok(stream)
+    }
+
+    pub(crate) fn mac(&self, method: &str, path: &str, body: &[u8], nonce: Nonce) -> String {
+        sign_request(&self.secret, RequestParts { method, path, body }, now(), nonce)
+    }
+
+    fn send(&self, method: &str, path: &str, mac: Option<&str>, body: &[u8]) -> Answer {
+        let headers: Vec<_> = mac.iter().map(|mac| (MAC_HEADER, *mac)).collect();
+        let mut stream = self.connect().unwrap();
+        stream.write_all(&request(method, path, &headers, body)).unwrap();
+        Answer::read(&mut stream)
+    }
+
+    /// Asks properly, and believes the answer only with its MAC.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        let nonce = new_nonce();
+        let answer = self.send(method, path, Some(&self.mac(method, path, &body, nonce)), &body);
+        let header = answer.header(MAC_HEADER).unwrap_or_default();
+        let verified =
+            verify_answer(&self.secret, nonce, answer.status, &answer.body, header.as_bytes());
+        assert_eq!(verified, Ok(()), "{}", String::from_utf8_lossy(&answer.body));
+        answer
+    }
+
+    fn snapshot(&self) -> Value {
+        self.ask("GET", SNAPSHOT_PATH, &Value::Null).json()
+    }
+
+    fn lookup(&self, id: &str) -> Value {
+        self.ask("POST", API_KEY_LOOKUP_PATH, &json!({"id": id})).json()
+    }
+}
+
+#[track_caller]
+fn refused(answer: &Answer) {
+    assert_eq!((answer.status, answer.header(MAC_HEADER)), (401, None));
+    assert_eq!(answer.json()["reason"], "not-authenticated");
+}
+
+#[test]
+fn only_a_fresh_request_with_the_right_mac_is_believed() {
+    let home = Home::new();
+    let mut sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let (method, path) = ("GET", SNAPSHOT_PATH);
+    let sign = |secret: &Secret, path: &str, time| {
+        sign_request(secret, RequestParts { method, path, body: b"" }, time, new_nonce())
+    };
+    refused(&filter.send(method, path, None, b""));
+    refused(&filter.send(method, path, Some("v1,t=1"), b""));
+    let wrong = Secret::new(vec![7; 32]);
+    refused(&filter.send(method, path, Some(&sign(&wrong, path, now())), b""));
+    for time in [now().minus(31 + 5), now().plus(31 + 5)] {
+        refused(&filter.send(method, path, Some(&sign(&filter.secret, path, time)), b""));
+    }
+    refused(&filter.send(method, path, Some(&sign(&filter.secret, "/else", now())), b""));
+    let once = filter.mac(method, path, b"", new_nonce());
+    assert_eq!(filter.send(method, path, Some(&once), b"").status, 200);
+    refused(&filter.send(method, path, Some(&once), b""));
+    assert!(sidecar.log_text().contains("an internal request was not believed"));
+}
+
+#[test]
+fn a_changed_body_is_refused_before_it_is_parsed() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let mac = filter.mac("POST", AUDIT_PATH, b"{\"incarnation\":\"a\",\"events\":[]}", new_nonce());
+    refused(&filter.send("POST", AUDIT_PATH, Some(&mac), b"not json"));
+    let answer = filter.ask("POST", AUDIT_PATH, &json!({"incarnation": "a", "events": [{}]}));
+    assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!("malformed")));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused() {
+    let home = Home::new();
+    home.edit("log:", "limits: {body_bytes: 65536}\nlog:");
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let body = vec![b' '; 65_537];
+    let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
+    let mut stream = filter.connect().unwrap();
+    // The sidecar may close before all is sent.
+    let _ = stream.write_all(&request("POST", AUDIT_PATH, &[(MAC_HEADER, &mac)], &body));
+    assert_eq!(Answer::read(&mut stream).status, 413);
+}
+
+#[test]
+fn a_filter_learns_of_every_change_of_a_key() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let first = filter.snapshot();
+    assert_eq!(first["key_sets"][0]["issuer"], "http://127.0.0.1:8180");
+    let created =
+        home.json(&["apikey", "create", "--name", "ci", "--role", "viewer", "--scope", "read"]);
+    let key = ApiKey::parse(created["api_key"].as_str().unwrap().as_bytes()).unwrap();
+    let second = filter.snapshot();
+    assert_ne!(first["generation"], second["generation"]);
+    let digest_key = second["api_key_digest_key"].as_str().unwrap();
+    let digest_key = Secret::new(base64url::decode(digest_key.as_bytes()).unwrap());
+    let record = &filter.lookup(key.id())["record"];
+    assert_eq!(record["digest"], key.digest(&digest_key).text());
+    assert_eq!((&record["roles"], &record["scopes"]), (&json!(["viewer"]), &json!(["read"])));
+    home.done(&["apikey", "revoke", "ci"]);
+    assert_eq!(filter.lookup(key.id())["record"]["state"], "revoked");
+    let third = filter.snapshot();
+    assert!(third["api_key_revision"].as_u64() > second["api_key_revision"].as_u64());
+    assert_eq!(filter.lookup("nothere")["record"], Value::Null);
+    let answer = filter.ask("POST", API_KEY_LOOKUP_PATH, &json!({"id": "a", "secret": "b"}));
+    assert_eq!(answer.status, 400);
+}
+
+#[test]
+fn the_loopback_address_serves_filters_too() {
+    let home = Home::new();
+    home.edit("  socket: run/internal.sock", "  socket: run/internal.sock\n  address: 127.0.0.1:0");
+    let mut sidecar = home.serve();
+    let text = sidecar.log_text();
+    let listening: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let address = listening["internal"].as_str().unwrap().split(' ').nth(1).unwrap();
+    let filter = Filter::of(&home);
+    let mac = filter.mac("GET", SNAPSHOT_PATH, b"", new_nonce());
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.write_all(&request("GET", SNAPSHOT_PATH, &[(MAC_HEADER, &mac)], b"")).unwrap();
+    assert_eq!(Answer::read(&mut stream).status, 200);
+}

@@ -1,0 +1,93 @@
+//! Start, stop, and what may be left behind.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+use wardgate_core::wire::AUDIT_PATH;
+use wardgate_core::wire::mac::MAC_HEADER;
+
+use crate::home::Home;
+use crate::http::{Answer, request};
+use crate::internal::{Filter, new_nonce};
+
+#[test]
+fn a_request_under_way_is_answered_before_the_process_ends() {
+    let home = Home::new();
+    let mut sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let body = json!({"incarnation": "vm", "events": [{"sequence": 1}]}).to_string().into_bytes();
+    let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
+    let headers = [(MAC_HEADER, mac.as_str()), ("expect", "100-continue")];
+    let whole = request("POST", AUDIT_PATH, &headers, &body);
+    let (head, rest) = whole.split_at(whole.len() - body.len());
+    let mut stream = filter.connect().unwrap();
+    stream.write_all(head).unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"), "{go_on:?}");
+    sidecar.terminate();
+    sidecar.wait_for("stopping");
+    stream.write_all(rest).unwrap();
+    let answer = Answer::read(&mut stream);
+    assert_eq!((answer.status, answer.json()), (200, json!({"acknowledged": 1})));
+    let (status, log) = sidecar.exit();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(fs::read_dir(home.path("run")).unwrap().next().is_none());
+}
+
+#[test]
+fn sockets_left_by_a_crash_are_replaced_and_have_their_permissions() {
+    let home = Home::new();
+    home.serve().kill();
+    home.edit("socket_mode: \"0600\"", "socket_mode: \"0660\"");
+    let _sidecar = home.serve();
+    for (name, mode) in [("run/internal.sock", 0o660), ("run/admin.sock", 0o600)] {
+        assert_eq!(fs::metadata(home.path(name)).unwrap().permissions().mode() & 0o777, mode);
+    }
+    assert_eq!(
+        fs::metadata(home.path("data/wardgate.redb")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
+fn a_file_in_the_place_of_a_socket_is_not_removed() {
+    let home = Home::new();
+    fs::write(home.path("run/admin.sock"), "mine").unwrap();
+    let output = home.run(&["serve"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(fs::read(home.path("run/admin.sock")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_cut_store_is_an_error_of_its_own_and_is_left_alone() {
+    let home = Home::new();
+    home.done(&["apikey", "create", "--name", "ci"]);
+    let path = home.path("data/wardgate.redb");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let output = home.run(&["serve"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    assert_eq!(fs::read(&path).unwrap(), &bytes[..bytes.len() / 2]);
+}
+
+#[test]
+fn keys_survive_kill_9() {
+    let home = Home::new();
+    let sidecar = home.serve();
+    let created = home.json(&["apikey", "create", "--name", "ci"]);
+    sidecar.kill();
+    let _sidecar = home.serve();
+    let shown = home.json(&["apikey", "show", "ci"]);
+    assert_eq!(shown["id"], created["id"]);
+}
+
+#[test]
+fn an_idle_sidecar_is_small() {
+    let home = Home::new();
+    let sidecar = home.serve();
+    let kib = sidecar.resident_kib();
+    assert!(kib < 20 * 1024, "{kib} KiB");
+}

@@ -1,0 +1,15 @@
+//! The sidecar as a process, with its real command line, sockets and files.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests"
+)]
+
+mod audit;
+mod commands;
+mod home;
+mod http;
+mod internal;
+mod lifecycle;
