@@ -357,7 +357,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     both("last letter of the signature", |draft, _| {
         draft.cuts.push(|text, random| {
             let length = text.len();
-            change_letter(text, length - 1, length, random)
+            change_letter(text, length.saturating_sub(1), length, random)
         });
     }),
     both("padding", |draft, random| {
