@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use wardgate_core::base64url;
 use wardgate_core::secret::Secret;
+use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
 
 pub use api_keys::{
@@ -18,7 +19,7 @@ pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, T
 
 use crate::clock::Clock;
 use crate::config::IssuerSection;
-use crate::keys::{SigningKey, SigningKeyError, SigningKeys, generate};
+use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
 use crate::store::{Store, StoreError, StoredSigningKey};
@@ -125,30 +126,39 @@ async fn signing_keys(
     clock: &Clock,
 ) -> Result<SigningKeys, OpenDeskError> {
     let known = store.signing_keys().await?;
-    let mut keys = Vec::new();
+    let mut keys: Vec<SigningKey> = Vec::new();
     for algorithm in &issuer.algorithms {
+        if keys.iter().any(|key| key.algorithm() == *algorithm) {
+            continue;
+        }
         let stands = known.iter().find(|key| key.algorithm == algorithm.word());
-        let stored = match stands {
-            Some(stored) => stored.clone(),
-            None => {
-                let pkcs8 = generate(*algorithm)?;
-                let now = clock.now();
-                let key = SigningKey::from_pkcs8(*algorithm, &pkcs8, now)?;
-                let context = seal_context(key.kid());
-                let new = StoredSigningKey {
-                    kid: key.kid().to_owned(),
-                    algorithm: algorithm.word().to_owned(),
-                    private: store_keys.seal(&context, &pkcs8, now).ok_or(OpenDeskError::Seal)?,
-                    created_at: now.0,
-                };
-                store.signing_key_or_insert(&new).await?
-            }
+        let stored = if let Some(stored) = stands {
+            stored.clone()
+        } else {
+            let new = new_signing_key(*algorithm, store_keys, clock)?;
+            store.signing_key_or_insert(&new).await?
         };
         let pkcs8 = store_keys.open(&seal_context(&stored.kid), &stored.private)?;
-        let created_at = wardgate_core::time::UnixSeconds(stored.created_at);
-        keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, created_at)?);
+        keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(stored.created_at))?);
     }
     Ok(SigningKeys::new(keys))
+}
+
+fn new_signing_key(
+    algorithm: SigningAlgorithm,
+    store_keys: &StoreKeys,
+    clock: &Clock,
+) -> Result<StoredSigningKey, OpenDeskError> {
+    let pkcs8 = generate(algorithm)?;
+    let now = clock.now();
+    let key = SigningKey::from_pkcs8(algorithm, &pkcs8, now)?;
+    let sealed = store_keys.seal(&seal_context(key.kid()), &pkcs8, now);
+    Ok(StoredSigningKey {
+        kid: key.kid().to_owned(),
+        algorithm: algorithm.word().to_owned(),
+        private: sealed.ok_or(OpenDeskError::Seal)?,
+        created_at: now.0,
+    })
 }
 
 fn seal_context(kid: &str) -> String {

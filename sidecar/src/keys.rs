@@ -206,10 +206,7 @@ fn public_members(algorithm: SigningAlgorithm, pkcs8: &Secret) -> Option<Map<Str
             json!({"e": base64url::encode(e), "kty": "RSA", "n": base64url::encode(n)})
         }
     };
-    match members {
-        Value::Object(members) => Some(members),
-        _ => None,
-    }
+    members.as_object().cloned()
 }
 
 /// SHA-256 over the required members without white space (RFC 7638 §3).
@@ -237,14 +234,14 @@ mod tests {
     use wardgate_core::secret::Secret;
     use wardgate_core::time::UnixSeconds;
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
     }
 
     #[test]
     fn a_thumbprint_is_that_of_the_example_of_the_rfc() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let members = object(json!({"e": "AQAB", "kty": "RSA", "n": n}));
+        let members = object(&json!({"e": "AQAB", "kty": "RSA", "n": n}));
         assert_eq!(thumbprint(&members), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 
@@ -254,7 +251,7 @@ mod tests {
             let pkcs8 = generate(*algorithm).unwrap();
             let key = SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(1)).unwrap();
             let keys = SigningKeys::new(vec![key]);
-            let claims = object(json!({"sub": "42", "exp": 4_000_000_000_u64}));
+            let claims = object(&json!({"sub": "42", "exp": 4_000_000_000_u64}));
             let token = keys.sign(*algorithm, "at+jwt", &claims).unwrap();
             let jwk = serde_json::from_value(keys.jwks()["keys"][0].clone()).unwrap();
             let mut validation = Validation::new(algorithm.word().parse().unwrap());

@@ -1,4 +1,4 @@
-//! What is counted, in the Prometheus text format (OpenMetrics 1.0).
+//! What is counted, in the Prometheus text format (`OpenMetrics` 1.0).
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;

@@ -165,7 +165,7 @@ pub fn tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
         io::Read::read_exact(&mut file, &mut block)?;
         block.append(&mut text);
         text = block;
-        let lines = text.iter().filter(|byte| **byte == b'\n').count();
+        let lines = text.split(|byte| *byte == b'\n').count().saturating_sub(1);
         if lines > count {
             break;
         }

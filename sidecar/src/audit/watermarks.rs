@@ -100,10 +100,10 @@ impl Watermarks {
         let sequence = before.map_or(sequence, |before| before.sequence.max(sequence));
         self.incarnations.insert(incarnation.to_owned(), Mark { sequence, used });
         self.uses.insert(used, incarnation.to_owned());
-        if self.incarnations.len() > MAX_INCARNATIONS {
-            if let Some((_, oldest)) = self.uses.pop_first() {
-                self.incarnations.remove(&oldest);
-            }
+        if self.incarnations.len() > MAX_INCARNATIONS
+            && let Some((_, oldest)) = self.uses.pop_first()
+        {
+            self.incarnations.remove(&oldest);
         }
     }
 }

@@ -75,7 +75,7 @@ pub(super) struct Output {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(super) enum Format {
-    /// Aligned columns; colours on a terminal only, and not with NO_COLOR.
+    /// Aligned columns; colours on a terminal only, and not with `NO_COLOR`.
     Table,
     /// JSON.
     Json,
@@ -134,7 +134,7 @@ pub(super) struct IssueToken {
     /// What accepts it (`aud`); may be repeated. Default: `issuer.audiences`.
     #[arg(long, value_name = "TEXT")]
     pub(super) audience: Vec<String>,
-    /// ES256, EdDSA or RS256. Default: the first of `issuer.algorithms`.
+    /// `ES256`, `EdDSA` or `RS256`. Default: the first of `issuer.algorithms`.
     #[arg(long, value_name = "NAME", value_parser = ["ES256", "EdDSA", "RS256"])]
     pub(super) algorithm: Option<String>,
     /// How long it lives; negative for one that has expired. Default:

@@ -172,13 +172,13 @@ impl Secrets {
         let feed = match (file, variable) {
             (Some(path), None) => secret_file(&directory.join(path), &at_file, problems)
                 .and_then(|text| feed_secret(&text, &at_file, problems)),
-            (None, Some(name)) => match std::env::var(name) {
-                Ok(text) => feed_secret(Zeroizing::new(text).as_bytes(), &at_env, problems),
-                Err(_) => {
+            (None, Some(name)) => {
+                let text = std::env::var(name).map(Zeroizing::new).ok();
+                if text.is_none() {
                     at_env.problem(problems, format!("the environment variable {name} is not set"));
-                    None
                 }
-            },
+                text.and_then(|text| feed_secret(text.as_bytes(), &at_env, problems))
+            }
             (Some(_), Some(_)) => {
                 at_env.problem(problems, "give feed_secret_file or feed_secret_env, not both");
                 None

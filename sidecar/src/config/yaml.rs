@@ -4,6 +4,7 @@
 //! than one document. Each of them makes a file mean something else than it seems to say.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Number, Value};
@@ -114,7 +115,8 @@ impl Reader {
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let length = path.len();
-                    path.push_str(&format!("[{index}]"));
+                    // Writing to a string cannot fail.
+                    let _ = write!(path, "[{index}]");
                     list.push(self.read(item, path, depth.saturating_add(1)));
                     path.truncate(length);
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -156,7 +157,7 @@ impl fmt::Debug for Embedded {
 fn open_database(path: &Path) -> Result<Database, OpenProblem> {
     let length = match std::fs::metadata(path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => 0,
         Err(error) => return Err(OpenProblem::Failed(error.to_string())),
     };
     if length == 0 {
@@ -196,16 +197,21 @@ fn guarded<T>(open: impl FnOnce() -> Result<T, OpenProblem>) -> Result<T, OpenPr
 }
 
 fn open_problem(error: DatabaseError) -> OpenProblem {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenProblem::InUse,
-        DatabaseError::Storage(StorageError::Corrupted(why)) => OpenProblem::Damaged(why),
-        DatabaseError::Storage(StorageError::Io(error)) => match error.kind() {
-            std::io::ErrorKind::InvalidData => OpenProblem::NotAStore,
-            std::io::ErrorKind::UnexpectedEof => OpenProblem::Damaged("it was cut".to_owned()),
-            _ => OpenProblem::Failed(error.to_string()),
-        },
-        other => OpenProblem::Failed(other.to_string()),
+    if let DatabaseError::Storage(StorageError::Io(error)) = &error {
+        if error.kind() == ErrorKind::InvalidData {
+            return OpenProblem::NotAStore;
+        }
+        if error.kind() == ErrorKind::UnexpectedEof {
+            return OpenProblem::Damaged("it was cut".to_owned());
+        }
     }
+    if let DatabaseError::Storage(StorageError::Corrupted(why)) = error {
+        return OpenProblem::Damaged(why);
+    }
+    if let DatabaseError::DatabaseAlreadyOpen = error {
+        return OpenProblem::InUse;
+    }
+    OpenProblem::Failed(error.to_string())
 }
 
 fn check_format(database: &impl redb::ReadableDatabase) -> Result<(), OpenProblem> {

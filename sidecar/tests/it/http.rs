@@ -48,14 +48,14 @@ impl Answer {
 
 /// The bytes of a request.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-    let mut bytes = head.into_bytes();
-    bytes.extend_from_slice(body);
-    bytes
+    let headers: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: sidecar\r\nconnection: close\r\n{}content-length: {}\r\n\r\n",
+        headers.concat(),
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 fn get(sidecar: &crate::home::Sidecar, path: &str) -> Answer {
