@@ -245,7 +245,8 @@ fn directories(document: &Value, directory: &Path, problems: &mut Problems) {
             let message = format!("the directory {} does not exist", parent.display());
             At::ROOT.name(section).name(key).problem(problems, message);
         }
-        let socket = file.as_os_str().len();
+        // Envoy is told the absolute path.
+        let socket = std::path::absolute(&file).map_or(0, |file| file.as_os_str().len());
         if key == "socket" && socket > MAX_SOCKET_PATH_BYTES {
             let message =
                 format!("the path has {socket} bytes; a socket may have {MAX_SOCKET_PATH_BYTES}");
@@ -254,8 +255,8 @@ fn directories(document: &Value, directory: &Path, problems: &mut Problems) {
     }
 }
 
-/// The size of `sun_path` without the final zero (unix(7)).
-const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// The size of `sun_path` without the final zero (unix(7)), less the `.new` of a socket in the making.
+const MAX_SOCKET_PATH_BYTES: usize = 103;
 
 fn text_at<'a>(document: &'a Value, section: &str, key: &str) -> Option<&'a str> {
     document.get(section)?.get(key)?.as_str().filter(|text| !text.is_empty())

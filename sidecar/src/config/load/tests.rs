@@ -105,3 +105,11 @@ fn problems_of_the_policy_have_their_lines_too() {
     let found = problems(directory.path());
     assert!(found[0].starts_with("policy.yaml:3:18: roles.a.inherits[0]: "), "{found:?}");
 }
+
+#[test]
+fn a_socket_path_that_the_system_would_cut_is_a_problem() {
+    let name = "s".repeat(104);
+    let directory = directory(&GOOD.replace("admin.sock", &name));
+    let found = problems(directory.path());
+    assert!(found[0].contains("admin.socket: the path has "), "{found:?}");
+}
