@@ -83,6 +83,13 @@ impl FakeSidecar {
         }
     }
 
+    /// The same sidecar with this key for the digests of API keys (at least 32 bytes).
+    #[must_use]
+    pub fn with_digest_key(mut self, key: &[u8]) -> Self {
+        self.digest_key = Secret::new(key.to_vec());
+        self
+    }
+
     /// The secret as the environment variable holds it.
     pub fn secret_text(&self) -> String {
         base64url::encode(self.secret.expose())

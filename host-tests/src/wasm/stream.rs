@@ -1,6 +1,7 @@
 //! One HTTP stream: what a test sends, what Envoy holds of it, and what became of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::abi::{Headers, lower_names};
 
@@ -85,7 +86,7 @@ impl Request {
 }
 
 /// A response that the filter made itself.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct LocalResponse {
     /// HTTP status.
     pub status: u32,
@@ -100,7 +101,7 @@ pub struct LocalResponse {
 }
 
 /// What became of a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub enum Outcome {
     /// It goes on to the upstream with these headers.
     Forwarded {
@@ -116,6 +117,43 @@ pub enum Outcome {
         /// The trap, if this request caused it.
         trap: Option<String>,
     },
+}
+
+impl fmt::Debug for LocalResponse {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LocalResponse")
+            .field("status", &self.status)
+            .field("headers", &Shown(&self.headers))
+            .field("body", &String::from_utf8_lossy(&self.body))
+            .field("grpc_status", &self.grpc_status)
+            .field("details", &String::from_utf8_lossy(&self.details))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forwarded { headers } => write!(formatter, "Forwarded {:?}", Shown(headers)),
+            Self::Answered(response) => write!(formatter, "Answered {response:?}"),
+            Self::Paused => formatter.write_str("Paused"),
+            Self::Failed { trap } => write!(formatter, "Failed {trap:?}"),
+        }
+    }
+}
+
+/// Headers as text, for the message of a failed test.
+struct Shown<'a>(&'a Headers);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = String::from_utf8_lossy;
+        formatter
+            .debug_map()
+            .entries(self.0.iter().map(|(name, value)| (text(name), text(value))))
+            .finish()
+    }
 }
 
 impl Outcome {

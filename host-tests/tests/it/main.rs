@@ -1,5 +1,16 @@
 //! The real wasm file under wasmtime and in a real Envoy: one binary of integration tests.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unreachable,
+    clippy::unwrap_used,
+    reason = "everything here is a test, helpers included"
+)]
+
 mod envoy_harness;
 mod generated;
 mod wasm_abi;

@@ -2,7 +2,9 @@
 
 use wardgate_host_tests::wasm::{Host, abi::ENVOY_IMPORTS, imports_of_the_wasm_file, wasm_bytes};
 
-use crate::wasm_support::{Gate, assert_forwarded, config, host, read_with, reader_token};
+use crate::wasm_support::{
+    Gate, assert_forwarded, config, host, read_with, reader_token, shipped_capabilities,
+};
 
 /// The budget of the file.
 const MAX_WASM_BYTES: usize = 2 * 1024 * 1024;
@@ -88,4 +90,14 @@ fn a_second_worker_and_a_restarted_vm_decide_alike() {
     gate.settle();
     assert_forwarded(&gate.vm.request(read_with(&reader_token())));
     gate.assert_sound();
+}
+
+#[test]
+fn the_shipped_configuration_allows_nothing_that_the_file_does_not_use() {
+    let imports = imports_of_the_wasm_file().unwrap();
+    let allowed = shipped_capabilities();
+    assert!(allowed.len() > 20, "{allowed:?}");
+    for name in allowed.iter().filter(|name| !name.starts_with("proxy_on_")) {
+        assert!(imports.iter().any(|(_, import)| import == name), "{name} is not imported");
+    }
 }

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url::encode;
 use wardgate_core::wire::SNAPSHOT_PATH;
-use wardgate_host_tests::wasm::{FakeSidecar, Host, HttpCall, Outcome, Request, START, Vm};
+use wardgate_host_tests::wasm::{
+    FakeSidecar, Host, HttpCall, Outcome, Request, START, Vm, capabilities,
+};
 
 /// The feed secret of both sides.
 pub(crate) const SECRET: &[u8; 32] = b"feed secret of the wasm tests !!";
@@ -127,9 +129,17 @@ pub(crate) struct Gate {
     pub(crate) sidecar: FakeSidecar,
 }
 
-/// A host with the feed secret in its environment.
+/// What `wardgate envoy config` lets the filter do.
+pub(crate) fn shipped_capabilities() -> Vec<String> {
+    let yaml = include_str!("../../../sidecar/src/cli/envoy/bootstrap.yaml");
+    capabilities::allowed_in(yaml)
+}
+
+/// A host with the capabilities of the shipped configuration and the feed secret in its environment.
 pub(crate) fn host() -> Host {
-    Host::new().env("WARDGATE_FEED_SECRET", &FakeSidecar::new(SECRET).secret_text())
+    Host::new()
+        .capabilities(shipped_capabilities())
+        .env("WARDGATE_FEED_SECRET", &FakeSidecar::new(SECRET).secret_text())
 }
 
 impl Gate {
@@ -191,6 +201,9 @@ impl Gate {
     pub(crate) fn assert_sound(&self) {
         assert_eq!(self.vm.trap(), None);
         assert_eq!(self.vm.misuse(), [""; 0]);
+        let mut lines = self.vm.log_lines().iter();
+        let restricted = lines.find(|line| line.text.contains("restricted proxy-wasm capability"));
+        assert_eq!(restricted, None, "the shipped configuration allows too little");
     }
 }
 
