@@ -183,12 +183,6 @@ impl<'a> JudgedPath<'a> {
         self.path
     }
 
-    /// The same as [`Self::path`].
-    #[doc(hidden)]
-    pub const fn without_query(&self) -> &'a [u8] {
-        self.path
-    }
-
     /// What follows the first `?`.
     pub const fn query(&self) -> Option<&'a [u8]> {
         self.query

@@ -1,0 +1,221 @@
+//! The decision cases in process: the gate without any host.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use wardgate_core::base64url;
+use wardgate_core::config::plugin::PluginConfig;
+use wardgate_core::gate::intake::{Field, canonical};
+use wardgate_core::gate::{Edge, Gate, Note, Request, Seed, Step};
+use wardgate_core::jwk::Key;
+use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
+use wardgate_core::wire::{ApiKeyLookupAnswer, Snapshot};
+use wardgate_host_tests::cases::{
+    ApiKeyFixture, BuiltRequest, Case, CaseFile, DIGEST_KEY, Decision, Keys, Level, build_request,
+    load_all,
+};
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::generate().expect("keys"));
+
+struct InProcess;
+
+impl SignatureCheck for InProcess {
+    fn check(
+        &self,
+        algorithm: Algorithm,
+        key: &Key,
+        text: &[u8],
+        signature: &[u8],
+    ) -> SignatureVerdict {
+        SoftwareSignatures.check(algorithm, key, text, signature)
+    }
+}
+
+impl Edge for InProcess {
+    fn source_address(&self) -> Vec<u8> {
+        b"192.0.2.1".to_vec()
+    }
+}
+
+fn gate(file: &CaseFile, now_nanoseconds: u64) -> Gate {
+    let mut config = json!({
+        "policy": file.policy(&KEYS).expect("a policy"),
+        // Many bad credentials come from one address here.
+        "failure_limit": {"failures": 0},
+    });
+    if file.needs_sidecar() {
+        config["feed"] = json!({});
+    }
+    let config = PluginConfig::parse(config.to_string().as_bytes()).expect("a configuration");
+    let environment = KEYS.environment();
+    let look_up = |name: &str| {
+        environment.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
+    };
+    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
+    let mut gate = Gate::new(&config, &look_up, seed)
+        .unwrap_or_else(|problems| panic!("{}: {problems:#?}", file.name));
+    let snapshot = Snapshot {
+        generation: "1".to_owned(),
+        api_key_revision: 1,
+        api_key_digest_key: base64url::encode(&DIGEST_KEY),
+        key_sets: Vec::new(),
+    };
+    gate.apply_snapshot(&snapshot, now_nanoseconds).expect("a snapshot");
+    gate
+}
+
+/// What came of a request: as the access log, the upstream and the client see it.
+struct Seen {
+    note: Note,
+    /// Of the request that goes on.
+    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    status: u16,
+    answer_headers: Vec<(String, String)>,
+    grpc_status: i32,
+}
+
+fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], now: u64) -> Seen {
+    let mut fields: Vec<Field<'_>> = vec![
+        (b":method", request.method.as_bytes()),
+        (b":path", &request.path),
+        (b":authority", request.host.as_bytes()),
+    ];
+    // Every host hands names over in lower case.
+    let headers: Vec<(Vec<u8>, &[u8])> = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.as_slice()))
+        .collect();
+    fields.extend(headers.iter().map(|(name, value)| (name.as_slice(), *value)));
+    let mut may_look_up = true;
+    loop {
+        let request = Request { fields: &fields, now_nanoseconds: now, may_look_up };
+        match gate.decide(request, &InProcess) {
+            Step::LookUpApiKey(id) => {
+                let mut records = fixtures.iter().map(|fixture| &fixture.record);
+                let record = records.find(|record| record.id == id).cloned();
+                let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 60 };
+                gate.api_key_answered(&id, &answer, now);
+                may_look_up = false;
+            }
+            Step::Forward(forward) => {
+                let set = &forward.principal.headers;
+                let mut headers: Vec<(Vec<u8>, Vec<u8>)> = headers
+                    .iter()
+                    .filter(|(name, _)| !forward.remove.contains(name))
+                    .filter(|(name, _)| set.iter().all(|(other, _)| other.as_bytes() != name))
+                    .map(|(name, value)| (name.clone(), value.to_vec()))
+                    .collect();
+                let set = set.iter().map(|(name, value)| (name.clone().into(), value.clone()));
+                headers.extend(set);
+                return Seen {
+                    note: forward.note,
+                    headers,
+                    status: 200,
+                    answer_headers: Vec::new(),
+                    grpc_status: -1,
+                };
+            }
+            Step::Answer(answer, note) => {
+                let grpc = answer.grpc_status >= 0;
+                let header = |(name, value): (&str, String)| (name.to_owned(), value);
+                return Seen {
+                    note,
+                    headers: Vec::new(),
+                    // Envoy answers a gRPC client with 200 and trailers.
+                    status: if grpc { 200 } else { answer.status },
+                    answer_headers: answer.headers.into_iter().map(header).collect(),
+                    grpc_status: answer.grpc_status,
+                };
+            }
+        }
+    }
+}
+
+/// Everything that is not as the case expects.
+fn differences(case: &Case, seen: &Seen) -> Vec<String> {
+    let expect = &case.expect;
+    let mut found = Vec::new();
+    let mut compare = |what: &str, found_value: String, expected: String| {
+        if found_value != expected {
+            found.push(format!("{what}: found {found_value}, expected {expected}"));
+        }
+    };
+    compare("decision", seen.note.decision.to_owned(), expect.decision.word().to_owned());
+    compare("reason", format!("{:?}", seen.note.reason), format!("{:?}", expect.reason()));
+    compare("status", seen.status.to_string(), expect.status().to_string());
+    if let Some(route) = &expect.route {
+        let found_route = seen.note.route.as_deref().unwrap_or("none");
+        compare("route", found_route.to_owned(), route.clone());
+    }
+    for (name, expected) in &expect.headers {
+        let values = seen.headers.iter().filter(|(other, _)| other == name.as_bytes());
+        let values: Vec<_> = values.map(|(_, value)| String::from_utf8_lossy(value)).collect();
+        compare(name, format!("{values:?}"), format!("{:?}", [expected]));
+    }
+    for name in &expect.absent_headers {
+        let is_there = seen.headers.iter().any(|(other, _)| canonical(other) == name.as_bytes());
+        compare(name, is_there.to_string(), "false".to_owned());
+    }
+    for (name, part) in &expect.answer_headers {
+        let mut values = seen.answer_headers.iter().filter(|(other, _)| other == name);
+        let has = values.any(|(_, value)| value.contains(part.as_str()));
+        compare(name, format!("{:?}", seen.answer_headers), {
+            if has { format!("{:?}", seen.answer_headers) } else { format!("… {part} …") }
+        });
+    }
+    if let Some(status) = expect.grpc_status {
+        compare("gRPC status", seen.grpc_status.to_string(), status.to_string());
+    }
+    found
+}
+
+#[test]
+fn every_case_is_decided_in_process_as_it_expects() {
+    let files = load_all().expect("case files");
+    let now_seconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let now = now_seconds * 1_000_000_000;
+    let mut failures = BTreeMap::new();
+    let mut count = 0;
+    for file in &files {
+        let fixtures = KEYS.api_keys(file, now_seconds).expect("API keys");
+        let mut gate = gate(file, now);
+        for case in file.cases.iter().filter(|case| case.levels.contains(&Level::Core)) {
+            count += 1;
+            let request = build_request(file, case, &KEYS, now_seconds).expect("a request");
+            // The second time what was found is in the caches: nothing else may come of it.
+            for round in ["first", "again"] {
+                let seen = decide(&mut gate, &request, &fixtures, now);
+                let found = differences(case, &seen);
+                if !found.is_empty() {
+                    failures.insert(format!("{}: {} ({round})", file.name, case.name), found);
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+    assert!(count >= 120, "only {count} cases");
+}
+
+#[test]
+fn the_names_of_cases_are_sentences_of_their_own() {
+    for file in load_all().expect("case files") {
+        let mut names: Vec<&str> = file.cases.iter().map(|case| case.name.as_str()).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{} has a name twice", file.name);
+    }
+}
+
+#[test]
+fn every_file_denies_something() {
+    // Under a policy that permits everything, every case that expects a permit passes.
+    for file in load_all().expect("case files") {
+        let denied = file.cases.iter().filter(|case| case.expect.decision == Decision::Deny);
+        assert!(denied.count() > 0, "{} denies nothing", file.name);
+        assert!(matches!(file.policy(&KEYS), Ok(Value::Object(_))));
+    }
+}
