@@ -11,10 +11,12 @@
     reason = "everything here is a test, helpers included"
 )]
 
+mod cases_core;
 mod envoy_harness;
 mod generated;
 mod wasm_abi;
 mod wasm_audit;
+mod wasm_cases;
 mod wasm_faults;
 mod wasm_hostile;
 mod wasm_requests;
