@@ -1,5 +1,6 @@
 //! Hosts for the real wasm file: one on wasmtime with everything under control, and a real Envoy.
 
+pub mod cases;
 pub mod envoy;
 pub mod upstream;
 pub mod wasm;
