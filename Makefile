@@ -92,7 +92,7 @@ wasm: clang ## Build target/wardgate.wasm, the filter
 
 .PHONY: release
 release: ## Build the binaries: wardgate, and demo, bench and soak
-	cargo build --locked --release -p wardgate -p wardgate-host-tests --bins
+	cargo build --locked --release -p wardgate -p wardgate-host-tests --no-default-features --bins
 
 .PHONY: envoy
 envoy: $(PINNED_ENVOY) ## Download the pinned Envoy into .tools

@@ -3,4 +3,5 @@
 pub mod cases;
 pub mod envoy;
 pub mod upstream;
+#[cfg(feature = "wasm-host")]
 pub mod wasm;

@@ -33,7 +33,7 @@ pub const CAPABILITIES: &[&str] = &[
     "proxy_on_vm_start",
     "proxy_record_metric",
     "proxy_remove_header_map_value",
-    "proxy_replace_header_map_value",
+    "proxy_add_header_map_value",
     "proxy_send_local_response",
     "proxy_set_effective_context",
     "proxy_set_property",
@@ -123,7 +123,10 @@ pub fn cluster(name: &str, target: SocketAddr) -> Value {
 
 /// A cluster of one address that is spoken to by HTTP/2, as gRPC needs it.
 pub fn http2_cluster(name: &str, target: SocketAddr) -> Value {
-    let mut cluster = endpoint_cluster(name, &address(target));
+    over_http2(endpoint_cluster(name, &address(target)))
+}
+
+fn over_http2(mut cluster: Value) -> Value {
     if let Some(object) = cluster.as_object_mut() {
         let options = json!({
             "@type": type_url("extensions.upstreams.http.v3.HttpProtocolOptions"),
@@ -135,9 +138,9 @@ pub fn http2_cluster(name: &str, target: SocketAddr) -> Value {
     cluster
 }
 
-/// A cluster behind a Unix socket, as the sidecar's internal listener is.
+/// A cluster behind a Unix socket, spoken to by HTTP/2, as the sidecar's internal listener is.
 pub fn socket_cluster(name: &str, socket: &Path) -> Value {
-    endpoint_cluster(name, &json!({"pipe": {"path": socket}}))
+    over_http2(endpoint_cluster(name, &json!({"pipe": {"path": socket}})))
 }
 
 fn endpoint_cluster(name: &str, address: &Value) -> Value {

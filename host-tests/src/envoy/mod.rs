@@ -6,6 +6,7 @@ pub mod client;
 mod engine;
 pub mod grpc;
 pub mod issuer;
+pub mod sidecar;
 pub mod wait;
 
 use std::{
@@ -34,7 +35,8 @@ const LOG_TAIL_BYTES: usize = 16 * 1024;
 /// What to start; made by [`Envoy::builder`].
 #[must_use]
 pub struct Builder {
-    bootstrap: Value,
+    bootstrap: String,
+    file_name: &'static str,
     concurrency: u32,
     environment: Vec<(String, String)>,
     work: Option<PathBuf>,
@@ -124,8 +126,8 @@ impl Builder {
     }
 
     fn arguments(&self, work: &Path) -> Result<Vec<String>> {
-        let file = work.join("envoy.json");
-        fs::write(&file, serde_json::to_vec_pretty(&self.bootstrap)?)?;
+        let file = work.join(self.file_name);
+        fs::write(&file, &self.bootstrap)?;
         let arguments = [
             "--config-path",
             &file.display().to_string(),
@@ -153,9 +155,19 @@ pub struct Envoy {
 
 impl Envoy {
     /// Prepares an Envoy with this bootstrap configuration.
-    pub fn builder(bootstrap: Value) -> Builder {
+    pub fn builder(bootstrap: &Value) -> Builder {
+        Self::of_text(bootstrap.to_string(), "envoy.json")
+    }
+
+    /// Prepares an Envoy with this bootstrap configuration in YAML.
+    pub fn of_yaml(bootstrap: String) -> Builder {
+        Self::of_text(bootstrap, "envoy.yaml")
+    }
+
+    fn of_text(bootstrap: String, file_name: &'static str) -> Builder {
         Builder {
             bootstrap,
+            file_name,
             concurrency: 1,
             environment: Vec::new(),
             work: None,

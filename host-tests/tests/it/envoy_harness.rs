@@ -23,7 +23,7 @@ fn plain() -> Plain {
     ];
     let listeners = ["upstream", "upstream_http2"]
         .map(|name| Listener { name, filters: vec![], cluster: name, access_log: None }.to_json());
-    let envoy = Envoy::builder(bootstrap(&listeners, &clusters)).start().unwrap();
+    let envoy = Envoy::builder(&bootstrap(&listeners, &clusters)).start().unwrap();
     Plain { envoy, upstream }
 }
 
@@ -67,8 +67,8 @@ fn trailers_pass_over_http2_and_in_chunks() {
 #[test]
 fn a_bad_configuration_is_refused_with_what_envoy_says() {
     let configuration = serde_json::json!({"admin": {"no_such_key": 1}});
-    let error = Envoy::builder(configuration.clone()).validate().unwrap_err().to_string();
+    let error = Envoy::builder(&configuration).validate().unwrap_err().to_string();
     assert!(error.contains("no_such_key"), "{error}");
-    let error = format!("{:#}", Envoy::builder(configuration).start().err().unwrap());
+    let error = format!("{:#}", Envoy::builder(&configuration).start().err().unwrap());
     assert!(error.contains("no_such_key"), "{error}");
 }

@@ -14,6 +14,7 @@ use wardgate_host_tests::envoy::{
     Envoy,
     bootstrap::{Listener, bootstrap, cluster, http2_cluster, wardgate},
     issuer::{Algorithm, Issuer},
+    sidecar::{FEED_SECRET, SIDECAR_CLUSTER, Sidecar},
 };
 
 use super::{
@@ -61,16 +62,19 @@ impl Bench {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Outcome>> {
     let directory = tempfile::Builder::new().prefix("wardgate-bench-").tempdir()?;
     let issuer = Issuer::generate("https://login.example.com")?;
-    let configuration = json!({"policy": work::policy(&issuer)});
-    let service = Service::start(directory.path(), &configuration)?;
-    let listeners = listeners(&issuer, &configuration, directory.path(), arguments.native_only)?;
+    let service = Service::start(directory.path(), &standalone(&issuer))?;
+    let mut sidecar = Sidecar::init(&directory.path().join("sidecar"), None, None)?;
+    sidecar.start()?;
+    let listeners = listeners(&issuer, directory.path(), arguments.native_only)?;
     let clusters = [
         cluster("upstream", server::start()?),
         cluster("authz_http", service.http),
         http2_cluster("authz_grpc", service.grpc),
+        sidecar.cluster(),
     ];
-    let envoy = Envoy::builder(bootstrap(&listeners, &clusters)).core(0).start()?;
-    let mut benches = benches(&issuer, &envoy, arguments)?;
+    let envoy = Envoy::builder(&bootstrap(&listeners, &clusters));
+    let envoy = envoy.environment(FEED_SECRET, &sidecar.feed_secret()?).core(0).start()?;
+    let mut benches = benches(&issuer, &envoy, &sidecar, arguments)?;
     // The time of the rival's service counts; in all other benches it sleeps.
     let processes = [envoy.process_id().context("a container hides its time")?, service.child.id()];
     for bench in &mut benches {
@@ -86,12 +90,18 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Outcome>> {
     Ok(outcomes(&benches))
 }
 
-fn listeners(
-    issuer: &Issuer,
-    configuration: &Value,
-    directory: &Path,
-    native_only: bool,
-) -> Result<Vec<Value>> {
+/// The gate on its configuration alone: no API keys, no audit log.
+fn standalone(issuer: &Issuer) -> Value {
+    json!({"policy": work::policy(issuer, &["jwt"])})
+}
+
+/// The gate as it is meant to be: with the sidecar, which keeps API keys and the audit log.
+fn with_sidecar(issuer: &Issuer) -> Value {
+    let feed = json!({"cluster": SIDECAR_CLUSTER, "secret_env": FEED_SECRET});
+    json!({"policy": work::policy(issuer, &["jwt", "api_key"]), "feed": feed})
+}
+
+fn listeners(issuer: &Issuer, directory: &Path, native_only: bool) -> Result<Vec<Value>> {
     let native_log = directory.join("native.log");
     let native = |name, filters| {
         let access_log = Some((native_log.as_path(), native::ACCESS_LOG));
@@ -107,14 +117,23 @@ fn listeners(
     if !native_only {
         let log = directory.join("wardgate.log");
         let access_log = Some((log.as_path(), WARDGATE_ACCESS_LOG));
-        let filters = vec![wardgate(&wasm_file()?, configuration, &[])];
-        let listener = Listener { name: "wardgate", filters, cluster: "upstream", access_log };
-        listeners.push(listener.to_json());
+        let wasm = wasm_file()?;
+        for (name, configuration) in
+            [("wardgate", with_sidecar(issuer)), ("wardgate_standalone", standalone(issuer))]
+        {
+            let filters = vec![wardgate(&wasm, &configuration, &[FEED_SECRET])];
+            listeners.push(Listener { name, filters, cluster: "upstream", access_log }.to_json());
+        }
     }
     Ok(listeners)
 }
 
-fn benches(issuer: &Issuer, envoy: &Envoy, arguments: &Arguments) -> Result<Vec<Bench>> {
+fn benches(
+    issuer: &Issuer,
+    envoy: &Envoy,
+    sidecar: &Sidecar,
+    arguments: &Arguments,
+) -> Result<Vec<Bench>> {
     let bench = |name, listener: &str, baseline, lines: &[String]| {
         let load = Load::open(envoy.listener(listener)?)?;
         let requests = Requests::new(work::PATH, lines);
@@ -131,6 +150,11 @@ fn benches(issuer: &Issuer, envoy: &Envoy, arguments: &Arguments) -> Result<Vec<
     if with_gate {
         let baseline = Some("request/native_cached");
         benches.push(bench("request/wardgate_cached", "wardgate", baseline, &cached)?);
+        let name = "request/wardgate_standalone_cached";
+        benches.push(bench(name, "wardgate_standalone", baseline, &cached)?);
+        let baseline = Some("request/wardgate_cached");
+        let keys = work::api_keys(sidecar)?;
+        benches.push(bench("request/wardgate_api_key", "wardgate", baseline, &keys)?);
     }
     for (algorithm, native, gate) in [
         (Algorithm::Rs256, "request/native_rs256", "request/wardgate_rs256"),

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use wardgate_host_tests::envoy::issuer::{Algorithm, Issuer};
+use wardgate_host_tests::envoy::{
+    issuer::{Algorithm, Issuer},
+    sidecar::Sidecar,
+};
 
 /// Headers that say who the caller is; taken from clients, set for the upstream.
 pub(crate) const IDENTITY_HEADERS: &[&str] = &[
@@ -40,9 +43,11 @@ pub(crate) const ROUTES: &[(&str, &str, &str, &str, &[&str])] = &[
 pub(crate) const PATH: &str = "/invoices/4711";
 /// Tokens of the cached benches: each is seen again and again.
 const CACHED_TOKENS: usize = 100;
+/// API keys, likewise.
+const API_KEYS: usize = 20;
 
-/// The policy document of the gate: the same routes and roles.
-pub(crate) fn policy(issuer: &Issuer) -> Value {
+/// The policy document of the gate: the same routes and roles, for these credentials.
+pub(crate) fn policy(issuer: &Issuer, credentials: &[&str]) -> Value {
     let roles = ROLES
         .iter()
         .map(|(name, permissions)| ((*name).to_owned(), json!({"permissions": permissions})));
@@ -50,7 +55,7 @@ pub(crate) fn policy(issuer: &Issuer) -> Value {
         json!({
             "name": name,
             "match": {"methods": [method], "path": path},
-            "credentials": ["jwt", "api_key"],
+            "credentials": credentials,
             "require": {"all": [permission]},
         })
     });
@@ -94,6 +99,19 @@ pub(crate) fn distinct_tokens(
         }
         Ok(lines)
     })
+}
+
+/// Header lines with API keys, made by the sidecar.
+pub(crate) fn api_keys(sidecar: &Sidecar) -> Result<Vec<String>> {
+    let line = |number: usize| {
+        let name = format!("bench-{number}");
+        let arguments =
+            ["apikey", "create", "--name", &name, "--role", "editor", "--scope", "read"];
+        let made = sidecar.command(&arguments)?;
+        let key = made.get("api_key").and_then(Value::as_str).context("no key")?;
+        Ok(format!("x-api-key: {key}"))
+    };
+    (0..API_KEYS).map(line).collect()
 }
 
 fn header_lines(issuer: &Issuer, algorithm: Algorithm, count: usize) -> Result<Vec<String>> {

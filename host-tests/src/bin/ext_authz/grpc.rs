@@ -75,16 +75,20 @@ struct CheckRequest<'a> {
 }
 
 impl<'a> CheckRequest<'a> {
-    /// attributes (1) → request (4) → http (2) → headers (3), a map of string to string. The map has
-    /// the pseudo-headers too.
+    /// attributes (1) → request (4) → http (2), with method (2), headers (3: a map of string to
+    /// string), path (4) and host (5).
     fn read(message: &'a [u8]) -> Result<Self> {
         let http = member(member(member(message, 1)?, 4)?, 2)?;
-        let mut fields = Vec::with_capacity(16);
+        let mut fields: Vec<(&[u8], &[u8])> = Vec::with_capacity(16);
         let mut rest = http;
         while !rest.is_empty() {
             let (number, value, after) = next(rest)?;
-            if number == 3 {
-                fields.push((member(value, 1)?, member(value, 2).unwrap_or_default()));
+            match number {
+                2 => fields.push((b":method", value)),
+                3 => fields.push((member(value, 1)?, member(value, 2).unwrap_or_default())),
+                4 => fields.push((b":path", value)),
+                5 => fields.push((b":authority", value)),
+                _ => {}
             }
             rest = after;
         }
@@ -186,7 +190,7 @@ mod tests {
     fn header_fields_are_found_in_a_check_request() {
         let (mut entry, mut http, mut request) = (Vec::new(), Vec::new(), Vec::new());
         let (mut attributes, mut check) = (Vec::new(), Vec::new());
-        write_member(&mut entry, 1, b":path");
+        write_member(&mut entry, 1, b"authorization");
         write_member(&mut entry, 2, &[b'x'; 300]);
         write_member(&mut http, 1, b"id");
         write_member(&mut http, 3, &entry);
@@ -194,6 +198,6 @@ mod tests {
         write_member(&mut attributes, 4, &request);
         write_member(&mut check, 1, &attributes);
         let read = CheckRequest::read(&check).unwrap();
-        assert_eq!(read.fields, [(&b":path"[..], &[b'x'; 300][..])]);
+        assert_eq!(read.fields, [(&b"authorization"[..], &[b'x'; 300][..])]);
     }
 }
