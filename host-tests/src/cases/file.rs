@@ -23,6 +23,9 @@ pub struct CaseFile {
     pub description: String,
     /// The policy as written; key sets are still described. See [`CaseFile::policy`].
     policy: PolicySource,
+    /// Names of keys by name of issuer, for a policy in a file of its own.
+    #[serde(default)]
+    keys: BTreeMap<String, Value>,
     /// The API keys that exist, by name.
     #[serde(default)]
     pub api_keys: BTreeMap<String, ApiKeySpec>,
@@ -214,7 +217,9 @@ impl CaseFile {
         let mut policy = Value::Object(self.written_policy().clone());
         let issuers = policy.get_mut("issuers").and_then(Value::as_array_mut);
         for issuer in issuers.into_iter().flatten() {
-            let Some(described) = issuer.pointer("/jwks/generated").cloned() else { continue };
+            let name = issuer.get("name").and_then(Value::as_str).unwrap_or_default();
+            let described = issuer.pointer("/jwks/generated").or_else(|| self.keys.get(name));
+            let Some(described) = described.cloned() else { continue };
             if let Some(issuer) = issuer.as_object_mut() {
                 issuer.insert("jwks".to_owned(), keys.jwks(&described)?);
             }

@@ -153,8 +153,7 @@ impl Keys {
     /// The public key as a PEM text, as an attacker would use it for a secret.
     pub(super) fn public_pem(&self, name: &str) -> Result<String> {
         let pair = self.rsa.get(name).ok_or_else(|| anyhow!("no RSA key `{name}`"))?;
-        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key())
-            .map_err(failed)?;
+        let der = AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).map_err(failed)?;
         let text = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, der.as_ref());
         let mut pem = String::from("-----BEGIN PUBLIC KEY-----\n");
         for line in text.as_bytes().chunks(64) {

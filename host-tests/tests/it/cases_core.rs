@@ -104,7 +104,7 @@ fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], n
                 let set = &forward.principal.headers;
                 let mut headers: Vec<(Vec<u8>, Vec<u8>)> = headers
                     .iter()
-                    .filter(|(name, _)| !forward.remove.contains(name))
+                    .filter(|(name, _)| forward.remove.iter().all(|other| other[..] != name[..]))
                     .filter(|(name, _)| set.iter().all(|(other, _)| other.as_bytes() != name))
                     .map(|(name, value)| (name.clone(), value.to_vec()))
                     .collect();
