@@ -1,6 +1,13 @@
 //! What holds for every policy, and the matcher and decision against an evaluator that is too simple
 //! to be wrong.
 
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "everything here is a test, helpers included"
+)]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};

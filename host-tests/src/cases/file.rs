@@ -280,7 +280,7 @@ pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
         .filter(|letter| *letter != ' ')
         .map(|letter| letter.to_digit(16).ok_or_else(|| anyhow!("no hexadecimal: {text}")))
         .collect::<Result<_>>()?;
-    ensure!(digits.len() % 2 == 0, "half a byte: {text}");
+    ensure!(digits.len().is_multiple_of(2), "half a byte: {text}");
     let byte = |pair: &[u32]| pair.iter().fold(0, |byte: u32, digit| (byte << 4) | digit);
     Ok(digits.chunks(2).filter_map(|pair| u8::try_from(byte(pair)).ok()).collect())
 }

@@ -44,7 +44,7 @@ pub struct Keys {
     ec: BTreeMap<&'static str, (&'static str, Vec<u8>)>,
     ed25519: BTreeMap<&'static str, Ed25519KeyPair>,
     hmac: BTreeMap<&'static str, Vec<u8>>,
-    api_keys: Mutex<BTreeMap<(String, String), ApiKey>>,
+    made: Mutex<BTreeMap<(String, String), ApiKey>>,
     random: SystemRandom,
 }
 
@@ -69,7 +69,7 @@ impl Keys {
             ec: BTreeMap::new(),
             ed25519: BTreeMap::new(),
             hmac: BTreeMap::new(),
-            api_keys: Mutex::default(),
+            made: Mutex::default(),
             random: SystemRandom::new(),
         };
         for name in RSA {
@@ -111,15 +111,12 @@ impl Keys {
         let members = jwk.as_object_mut().ok_or_else(|| anyhow!("no object"))?;
         members.insert("kid".to_owned(), name.into());
         members.insert("use".to_owned(), "sig".into());
-        for (member, value) in described.as_object().into_iter().flatten() {
-            match value {
-                _ if member == "key" => {}
-                Value::Null => {
-                    members.remove(member);
-                }
-                value => {
-                    members.insert(member.clone(), value.clone());
-                }
+        let changes = described.as_object().into_iter().flatten();
+        for (member, value) in changes.filter(|(member, _)| *member != "key") {
+            if value.is_null() {
+                members.remove(member);
+            } else {
+                members.insert(member.clone(), value.clone());
             }
         }
         Ok(jwk)
@@ -229,13 +226,13 @@ impl Keys {
 
     /// The API key of this name in a file, whether a record of it exists or not.
     pub(super) fn api_key(&self, file: &str, name: &str) -> Result<ApiKey> {
-        let mut api_keys = self.api_keys.lock().map_err(|_| anyhow!("another test panicked"))?;
+        let mut made = self.made.lock().map_err(|_| anyhow!("another test panicked"))?;
         let place = (file.to_owned(), name.to_owned());
-        if let Some(key) = api_keys.get(&place) {
+        if let Some(key) = made.get(&place) {
             return Ok(key.clone());
         }
         let key = generate_api_key()?;
-        api_keys.insert(place, key.clone());
+        made.insert(place, key.clone());
         Ok(key)
     }
 }

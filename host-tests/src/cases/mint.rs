@@ -99,8 +99,8 @@ pub(super) fn mint(spec: &TokenSpec, file: &CaseFile, keys: &Keys, now: u64) -> 
     match spec.mutate {
         Some(Mutation::RepeatHeader) => header = repeated(&header, "\"alg\":\"none\""),
         Some(Mutation::RepeatClaim) => payload = repeated(&payload, "\"sub\":\"root\""),
-        Some(Mutation::PayloadNoJson) => payload = "{\"sub\":".to_owned(),
-        Some(Mutation::PayloadList) => payload = "[]".to_owned(),
+        Some(Mutation::PayloadNoJson) => payload = String::from("{\"sub\":"),
+        Some(Mutation::PayloadList) => payload = String::from("[]"),
         _ => {}
     }
     let mut encoded_payload = base64url::encode(payload.as_bytes());
@@ -163,7 +163,7 @@ fn assemble(mutation: Option<Mutation>, input: &str, payload: &str, signature: &
     match mutation {
         Some(Mutation::TwoParts) => return input.to_owned(),
         Some(Mutation::ExtraPart) => encoded.push_str(".e30"),
-        Some(Mutation::Junk) => encoded = "!null!".to_owned(),
+        Some(Mutation::Junk) => encoded = String::from("!null!"),
         Some(Mutation::OddLastLetter) => encoded = with_odd_last_letter(&encoded),
         Some(Mutation::ChangePayload) => {
             let header = input.split('.').next().unwrap_or_default();
