@@ -14,6 +14,7 @@
 mod cases_core;
 mod envoy_harness;
 mod generated;
+mod policy_files;
 mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;
