@@ -74,7 +74,7 @@ mod import {
             data: *mut *mut u8,
             size: *mut usize,
         ) -> u32;
-        pub(super) fn proxy_replace_header_map_value(
+        pub(super) fn proxy_add_header_map_value(
             map: u32,
             name: *const u8,
             name_size: usize,
@@ -127,6 +127,11 @@ mod import {
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
         pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    }
 }
 
 fn done(status: u32) -> HostResult<()> {
@@ -160,6 +165,15 @@ pub(crate) fn now_nanoseconds() -> HostResult<u64> {
     Ok(time)
 }
 
+/// The monotonic clock, in nanoseconds since some moment.
+pub(crate) fn monotonic_nanoseconds() -> HostResult<u64> {
+    const MONOTONIC: u32 = 1;
+    let mut time = 0_u64;
+    // SAFETY: the host writes eight bytes to a live `u64`.
+    done(unsafe { import::clock_time_get(MONOTONIC, 0, &raw mut time) })?;
+    Ok(time)
+}
+
 /// Asks for a tick every `milliseconds`.
 pub(crate) fn set_tick_period(milliseconds: u32) -> HostResult<()> {
     // SAFETY: no pointers.
@@ -188,11 +202,11 @@ pub(crate) fn field(map: Map, name: &[u8]) -> HostResult<Vec<u8>> {
     })
 }
 
-/// Makes `value` the only field of this name.
-pub(crate) fn replace_field(map: Map, name: &[u8], value: &[u8]) -> HostResult<()> {
+/// Adds a field.
+pub(crate) fn add_field(map: Map, name: &[u8], value: &[u8]) -> HostResult<()> {
     // SAFETY: pointers and lengths are those of live slices; the host only reads.
     done(unsafe {
-        import::proxy_replace_header_map_value(
+        import::proxy_add_header_map_value(
             map as u32,
             name.as_ptr(),
             name.len(),

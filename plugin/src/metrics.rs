@@ -23,7 +23,7 @@ impl Metrics {
     }
 
     /// Brings the proxy's metrics up to date.
-    pub(crate) fn update(&mut self, gate: &mut Gate, now_nanoseconds: u64) {
+    pub(crate) fn update(&mut self, gate: &mut Gate) {
         let counters = gate.counters().clone();
         self.count("wardgate.requests.permitted", counters.permitted);
         self.count("wardgate.requests.shadow_denied", counters.shadow_denied);
@@ -44,7 +44,7 @@ impl Metrics {
         }
         let bytes = u64::try_from(gate.memory_bytes()).unwrap_or(u64::MAX);
         self.gauge("wardgate.memory_bytes", bytes);
-        if let Some(age) = gate.feed_age_nanoseconds(now_nanoseconds) {
+        if let Some(age) = gate.feed_age_nanoseconds() {
             self.gauge("wardgate.feed.age_milliseconds", age / 1_000_000);
         }
     }

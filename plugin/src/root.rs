@@ -6,12 +6,12 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use wardgate_core::base64url;
-use wardgate_core::config::plugin::{MAX_CONFIGURATION_BYTES, PluginConfig};
+use wardgate_core::config::plugin::{Feed, MAX_CONFIGURATION_BYTES, PluginConfig};
 use wardgate_core::config::{Problem, Problems};
-use wardgate_core::gate::{Gate, Seed};
+use wardgate_core::gate::{Gate, Overtaken, Seed};
 use wardgate_core::json::parse_strict;
 use wardgate_core::secret::Secret;
-use wardgate_core::wire::mac::MIN_SECRET_BYTES;
+use wardgate_core::wire::mac::{MIN_SECRET_BYTES, RequestParts};
 use wardgate_core::wire::{AUDIT_PATH, ApiKeyLookupAnswer, AuditAnswer, SNAPSHOT_PATH, Snapshot};
 
 use crate::host::{self, Buffer, Level};
@@ -36,7 +36,7 @@ pub(crate) struct Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, fields: usize, body: usize, _trailers: usize) {
-        answered(&self.shared, token, fields, body);
+        answered(&self.shared, token, fields, body, None);
     }
 }
 
@@ -88,22 +88,14 @@ fn configure() -> Result<State, Problems> {
         hash_keys: [random()?, random()?, random()?, random()?].map(u64::from_ne_bytes),
         incarnation: random()?,
     };
-    let gate = Gate::new(&config, &environment, seed)?;
-    let sidecar = match &config.feed {
-        Some(feed) => {
-            let secret = environment(&feed.secret_env)
-                .and_then(|text| base64url::decode(text.trim().as_bytes()))
-                .filter(|secret| secret.len() >= MIN_SECRET_BYTES);
-            let Some(secret) = secret else {
-                let message = format!(
-                    "the environment variable {} must hold at least {MIN_SECRET_BYTES} bytes as base64url, and be named in vm_config.environment_variables",
-                    &*feed.secret_env
-                );
-                return Err(problem("feed.secret_env", &message));
-            };
-            Some(Sidecar::new(feed.clone(), Secret::new(secret), random()?))
+    let gate = Gate::new(&config, &environment, seed);
+    let sidecar = config.feed.map(|feed| sidecar(feed, &environment)).transpose();
+    let (gate, sidecar) = match (gate, sidecar) {
+        (Ok(gate), Ok(sidecar)) => (gate, sidecar),
+        (gate, sidecar) => {
+            let problems = gate.err().into_iter().chain(sidecar.err());
+            return Err(problems.flatten().collect());
         }
-        None => None,
     };
     let signatures = HostSignatures::probe();
     if !signatures.host_has_function() {
@@ -113,6 +105,23 @@ fn configure() -> Result<State, Problems> {
         );
     }
     Ok(State { gate, signatures, sidecar, metrics: Metrics::default() })
+}
+
+fn sidecar(feed: Feed, environment: &dyn Fn(&str) -> Option<String>) -> Result<Sidecar, Problems> {
+    let secret = environment(&feed.secret_env)
+        .and_then(|text| base64url::decode(text.trim().as_bytes()))
+        .filter(|secret| secret.len() >= MIN_SECRET_BYTES);
+    match secret {
+        Some(secret) => Ok(Sidecar::new(feed, Secret::new(secret), random()?)),
+        None => Err(problem(
+            "feed.secret_env",
+            &format!(
+                "the environment variable {} must hold at least {MIN_SECRET_BYTES} bytes as \
+                 base64url, and be named in vm_config.environment_variables",
+                &*feed.secret_env
+            ),
+        )),
+    }
 }
 
 fn problem(path: &str, message: &str) -> Problems {
@@ -126,34 +135,43 @@ fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problems> {
 }
 
 /// Takes the answer to a call, whichever context made it.
-pub(crate) fn answered(shared: &Shared, token: u32, fields: usize, body_bytes: usize) {
+pub(crate) fn answered(
+    shared: &Shared,
+    token: u32,
+    fields: usize,
+    body_bytes: usize,
+    stream: Option<u32>,
+) {
     let Ok(mut shared) = shared.try_borrow_mut() else { return };
     let Some(state) = shared.as_mut() else { return };
     let Some(sidecar) = &mut state.sidecar else { return };
-    let Ok(now) = host::now_nanoseconds() else { return };
     let Some((purpose, body)) = sidecar.answered(token, fields, body_bytes) else { return };
-    state.take_answer(purpose, body, now);
+    if let Ok(now) = host::monotonic_nanoseconds() {
+        state.gate.advance(now);
+        state.take_answer(purpose, body, now, stream);
+    }
 }
 
 impl State {
     /// Does what is due.
     fn tick(&mut self) {
-        let Ok(now) = host::now_nanoseconds() else { return };
+        let Ok(now) = host::monotonic_nanoseconds() else { return };
+        self.gate.advance(now);
         self.give_up(now);
         self.poll(now);
         self.deliver(now);
-        self.metrics.update(&mut self.gate, now);
+        self.metrics.update(&mut self.gate);
     }
 
     /// Ends the wait for answers that will not come.
     fn give_up(&mut self, now: u64) {
         let Some(sidecar) = &mut self.sidecar else { return };
         for purpose in sidecar.give_up(now) {
-            self.take_answer(purpose, None, now);
+            self.take_answer(purpose, None, now, None);
         }
         let abandoned = self.sidecar.as_ref().map(Sidecar::abandoned).unwrap_or_default();
         for id in abandoned {
-            if !self.call_for_api_key(&id) {
+            if !self.call_for_api_key(&id, None) {
                 self.resume_all(&id);
             }
         }
@@ -166,7 +184,8 @@ impl State {
         }
         let interval = sidecar.feed.poll_interval_milliseconds.0.saturating_mul(1_000_000);
         sidecar.next_poll_nanoseconds = now.saturating_add(interval);
-        if sidecar.call(Purpose::Snapshot, "GET", SNAPSHOT_PATH, b"", now).is_err() {
+        let parts = RequestParts { method: "GET", path: SNAPSHOT_PATH, body: b"" };
+        if sidecar.call(Purpose::Snapshot, parts, None).is_err() {
             self.metrics.call_failed();
         }
     }
@@ -178,21 +197,33 @@ impl State {
         }
         sidecar.next_delivery_nanoseconds = now.saturating_add(DELIVERY_NANOSECONDS);
         let Some(audit) = self.gate.audit() else { return };
-        let Some(body) = audit.next_delivery(now / 1_000_000) else { return };
-        if sidecar.call(Purpose::Audit, "POST", AUDIT_PATH, &body, now).is_err() {
+        let Ok(time) = host::now_nanoseconds() else { return };
+        let Some(body) = audit.next_delivery(time / 1_000_000) else { return };
+        let parts = RequestParts { method: "POST", path: AUDIT_PATH, body: &body };
+        if sidecar.call(Purpose::Audit, parts, None).is_err() {
             sidecar.next_delivery_nanoseconds = now.saturating_add(RETRY_NANOSECONDS);
             self.metrics.call_failed();
         }
     }
 
-    fn take_answer(&mut self, purpose: Purpose, body: Option<Vec<u8>>, now: u64) {
+    fn take_answer(
+        &mut self,
+        purpose: Purpose,
+        body: Option<Vec<u8>>,
+        now: u64,
+        stream: Option<u32>,
+    ) {
         let understood = match purpose {
-            Purpose::Snapshot => self.take_snapshot(body, now),
+            Purpose::Snapshot => self.take_snapshot(body),
             Purpose::Audit => self.take_acknowledgement(body, now),
             Purpose::ApiKey(id) => {
-                let understood = self.take_api_key(&id, body, now);
-                self.resume_all(&id);
-                understood
+                let understood = self.take_api_key(&id, body);
+                let asked_again =
+                    understood == Some(Err(Overtaken)) && self.call_for_api_key(&id, stream);
+                if !asked_again {
+                    self.resume_all(&id);
+                }
+                understood.map(drop)
             }
         };
         if understood.is_none() {
@@ -200,9 +231,9 @@ impl State {
         }
     }
 
-    fn take_snapshot(&mut self, body: Option<Vec<u8>>, now: u64) -> Option<()> {
+    fn take_snapshot(&mut self, body: Option<Vec<u8>>) -> Option<()> {
         let snapshot: Snapshot = serde_json::from_value(parse_strict(&body?).ok()?).ok()?;
-        match self.gate.apply_snapshot(&snapshot, now) {
+        match self.gate.apply_snapshot(&snapshot) {
             Ok(()) => Some(()),
             Err(error) => {
                 host::log(Level::Error, &format!("wardgate: {error}"));
@@ -228,17 +259,14 @@ impl State {
         Some(())
     }
 
-    fn take_api_key(&mut self, id: &str, body: Option<Vec<u8>>, now: u64) -> Option<()> {
+    fn take_api_key(&mut self, id: &str, body: Option<Vec<u8>>) -> Option<Result<(), Overtaken>> {
         let answer = body.and_then(|body| parse_strict(&body).ok());
         let answer =
             answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
         match answer {
-            Some(answer) => {
-                self.gate.api_key_answered(id, &answer, now);
-                Some(())
-            }
+            Some(answer) => Some(self.gate.api_key_answered(id, &answer)),
             None => {
-                self.gate.api_key_not_answered(now);
+                self.gate.api_key_not_answered();
                 None
             }
         }

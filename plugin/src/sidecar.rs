@@ -30,8 +30,10 @@ pub(crate) enum Purpose {
 struct Call {
     purpose: Purpose,
     nonce: Nonce,
-    /// When it is given up here, whatever the host does.
+    /// When it is given up here, by the monotonic clock, whatever the host does.
     until_nanoseconds: u64,
+    /// The stream that made it. The SDK drops the answer when the stream is gone.
+    stream: Option<u32>,
 }
 
 /// A request that waits for the answer about an API key.
@@ -53,9 +55,9 @@ pub(crate) struct Sidecar {
     nonces: u64,
     calls: HashMap<u32, Call>,
     waiting: HashMap<String, Vec<Waiting>>,
-    /// When to ask for news and to deliver events next.
+    /// When to ask for news next, by the monotonic clock.
     pub(crate) next_poll_nanoseconds: u64,
-    /// When to deliver events next.
+    /// When to deliver events next, by the monotonic clock.
     pub(crate) next_delivery_nanoseconds: u64,
 }
 
@@ -79,18 +81,17 @@ impl Sidecar {
         self.calls.values().any(|call| call.purpose == *purpose)
     }
 
-    /// Calls the sidecar.
+    /// Calls the sidecar, from a stream or from the root context.
     pub(crate) fn call(
         &mut self,
         purpose: Purpose,
-        method: &str,
-        path: &str,
-        body: &[u8],
-        now_nanoseconds: u64,
+        parts: RequestParts<'_>,
+        stream: Option<u32>,
     ) -> HostResult<()> {
         let nonce = self.take_nonce();
-        let now = UnixSeconds(now_nanoseconds / 1_000_000_000);
-        let parts = RequestParts { method, path, body };
+        let now = UnixSeconds(host::now_nanoseconds()? / 1_000_000_000);
+        let monotonic = host::monotonic_nanoseconds()?;
+        let RequestParts { method, path, body } = parts;
         let header = mac::sign_request(&self.secret, parts, now, nonce);
         let headers = vec![
             (":method", method),
@@ -103,8 +104,8 @@ impl Sidecar {
         let token = host::call(&self.feed.cluster, headers, body, timeout)?;
         // Twice the deadline: only for an answer that the host will never bring.
         let patience = timeout.saturating_mul(2_000_000).saturating_add(1_000_000_000);
-        let until_nanoseconds = now_nanoseconds.saturating_add(patience);
-        self.calls.insert(token, Call { purpose, nonce, until_nanoseconds });
+        let until_nanoseconds = monotonic.saturating_add(patience);
+        self.calls.insert(token, Call { purpose, nonce, until_nanoseconds, stream });
         Ok(())
     }
 
@@ -142,8 +143,8 @@ impl Sidecar {
 
     /// Gives up the calls that the host never answered: the stream that made the call is gone, and
     /// its answer with it. Returns their purposes.
-    pub(crate) fn give_up(&mut self, now_nanoseconds: u64) -> Vec<Purpose> {
-        let late = self.calls.extract_if(|_, call| call.until_nanoseconds <= now_nanoseconds);
+    pub(crate) fn give_up(&mut self, monotonic_nanoseconds: u64) -> Vec<Purpose> {
+        let late = self.calls.extract_if(|_, call| call.until_nanoseconds <= monotonic_nanoseconds);
         late.map(|(_, call)| call.purpose).collect()
     }
 
@@ -162,8 +163,10 @@ impl Sidecar {
         self.waiting.remove(id).unwrap_or_default()
     }
 
-    /// Forgets a request whose stream is gone.
+    /// Forgets a stream that is gone: its request, and its calls, whose answers will not come. Others
+    /// that wait for the same key are then abandoned, and the next tick asks for them.
     pub(crate) fn forget(&mut self, context: u32) {
+        self.calls.retain(|_, call| call.stream != Some(context));
         self.waiting.retain(|_, waiting| {
             waiting.retain(|waiting| waiting.context != context);
             !waiting.is_empty()

@@ -113,8 +113,11 @@ impl Desk {
     ///
     /// [`StoreError`] when the store fails.
     pub async fn lookup(&self, id: &str) -> Result<ApiKeyLookupAnswer, StoreError> {
+        // The revision first: if the key changes in between, the answer is of the older revision,
+        // and a filter that has heard of the newer one asks again.
+        let api_key_revision = self.store.api_key_revision().await?;
         let record = self.store.api_key(id).await?.map(|stored| stored.record);
-        Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS })
+        Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS, api_key_revision })
     }
 }
 

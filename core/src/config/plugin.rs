@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{At, Bounded, NonEmpty, Problem, Problems, Read};
 use crate::json::parse_strict;
+use crate::policy::Policy;
 use crate::section;
 
 /// A configuration larger than this is a mistake; parsing it would hold every worker.
@@ -115,9 +116,25 @@ impl PluginConfig {
         let mut problems = Problems::new();
         match Self::read(&value, &At::ROOT, &mut problems) {
             Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(problems),
+            _ => {
+                // The policy is read where it is used; its problems belong to the same report.
+                if let Some(policy) = value.get("policy").filter(|policy| policy.is_object()) {
+                    problems
+                        .extend(Policy::read(policy).err().map(under_policy).into_iter().flatten());
+                }
+                Err(problems)
+            }
         }
     }
+}
+
+/// Puts the problems of the policy under the key that it stands at.
+pub(crate) fn under_policy(problems: Problems) -> Problems {
+    let place = |problem: Problem| match problem.path.as_str() {
+        "" => Problem { path: "policy".to_owned(), ..problem },
+        path => Problem { path: format!("policy.{path}"), ..problem },
+    };
+    problems.into_iter().map(place).collect()
 }
 
 #[cfg(test)]

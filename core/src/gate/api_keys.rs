@@ -40,15 +40,14 @@ impl Gate {
         case: &Case<'_>,
         edge: &dyn Edge,
     ) -> Authentication {
-        let now = case.request.now_nanoseconds;
         let Ok(key) = ApiKey::parse(text) else {
             // Junk costs no look-up and no digest, so it is not counted against the address.
             return Authentication::Failed(Reason::ApiKeyMalformed);
         };
-        if let Err(reason) = self.feed_state(now) {
+        if let Err(reason) = self.feed_state() {
             return Authentication::Failed(reason);
         }
-        match self.holds(&key, now) {
+        match self.holds(&key) {
             Held::Current => {}
             // What is out of date decides only when nobody can be asked.
             Held::Outdated if !self.may_ask(case) => {}
@@ -57,22 +56,25 @@ impl Gate {
             }
             Held::Outdated | Held::Nothing => return Authentication::LookUp(key.id().to_owned()),
         }
-        match self.limit_failures(now, edge, |gate| gate.prove(&key, now)) {
+        let now = case.request.now_nanoseconds;
+        match self.limit_failures(edge, |gate| gate.prove(&key, now)) {
             Ok(principal) => Authentication::Principal(principal),
             Err(reason) => Authentication::Failed(reason),
         }
     }
 
-    fn holds(&mut self, key: &ApiKey, now_nanoseconds: u64) -> Held {
+    fn holds(&mut self, key: &ApiKey) -> Held {
         match self.api_keys.find(key.id().as_bytes()) {
-            Some(answered) if now_nanoseconds < answered.until_nanoseconds => Held::Current,
+            Some(answered) if self.monotonic_nanoseconds < answered.until_nanoseconds => {
+                Held::Current
+            }
             Some(_) => Held::Outdated,
             None => Held::Nothing,
         }
     }
 
     fn may_ask(&mut self, case: &Case<'_>) -> bool {
-        case.request.may_look_up && self.lookups.admit(case.request.now_nanoseconds)
+        case.request.may_look_up && self.lookups.admit(self.monotonic_nanoseconds)
     }
 
     /// Compares the key with its record.
@@ -104,25 +106,33 @@ impl Gate {
 
     /// Takes in what the sidecar said of the key of this id. An answer for another id, or one that
     /// cannot be read, counts as none.
+    ///
+    /// # Errors
+    ///
+    /// [`Overtaken`] when a newer snapshot came before the answer; nothing is kept then.
     pub fn api_key_answered(
         &mut self,
         id: &str,
         answer: &ApiKeyLookupAnswer,
-        now_nanoseconds: u64,
-    ) {
+    ) -> Result<(), Overtaken> {
         self.lookups.succeeded();
+        if self.api_key_revision().is_some_and(|revision| answer.api_key_revision < revision) {
+            return Err(Overtaken);
+        }
         let valid = answer.valid_for_seconds.min(MAX_VALID_SECONDS);
-        let until_nanoseconds = now_nanoseconds.saturating_add(valid.saturating_mul(1_000_000_000));
+        let until_nanoseconds =
+            self.monotonic_nanoseconds.saturating_add(valid.saturating_mul(1_000_000_000));
         let record = answer.record.as_ref().filter(|record| record.id == id);
         let record = record.and_then(|record| self.record_of(record));
         let bytes = record.as_ref().map_or(0, |record| record.principal.memory_bytes());
         let answered = Answered { record, until_nanoseconds };
         self.api_keys.insert(id.as_bytes(), answered, bytes.saturating_add(RECORD_BYTES));
+        Ok(())
     }
 
     /// Notes that the sidecar did not answer.
-    pub fn api_key_not_answered(&mut self, now_nanoseconds: u64) {
-        self.lookups.failed(now_nanoseconds);
+    pub fn api_key_not_answered(&mut self) {
+        self.lookups.failed(self.monotonic_nanoseconds);
     }
 
     fn record_of(&self, record: &ApiKeyRecord) -> Option<Record> {
@@ -137,6 +147,11 @@ impl Gate {
         })
     }
 }
+
+/// An answer about an API key was overtaken by a change of API keys: it may be of before a
+/// revocation, and must be asked for again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Overtaken;
 
 /// What the gate holds of a key.
 enum Held {

@@ -57,10 +57,8 @@ impl Gate {
     }
 
     fn by_token(&mut self, token: &[u8], case: &Case<'_>, edge: &dyn Edge) -> Authentication {
-        let now = case.request.now_nanoseconds;
-        let principal = self
-            .feed_state(now)
-            .and_then(|()| self.token_principal(token, seconds(now), now, edge));
+        let now = seconds(case.request.now_nanoseconds);
+        let principal = self.feed_state().and_then(|()| self.token_principal(token, now, edge));
         match principal {
             Ok(principal) => Authentication::Principal(principal),
             Err(reason) => Authentication::Failed(reason),
@@ -71,7 +69,6 @@ impl Gate {
         &mut self,
         token: &[u8],
         now: UnixSeconds,
-        now_nanoseconds: u64,
         edge: &dyn Edge,
     ) -> Result<Rc<Principal>, Reason> {
         if let Some(known) = self.tokens.find(token) {
@@ -85,13 +82,12 @@ impl Gate {
             return Err(*reason);
         }
         self.counters.token_cache_misses = self.counters.token_cache_misses.saturating_add(1);
-        self.limit_failures(now_nanoseconds, edge, |gate| gate.verify(token, now, edge))
+        self.limit_failures(edge, |gate| gate.verify(token, now, edge))
     }
 
     /// Runs an attempt that costs the worker something, unless this address has failed too often.
     pub(super) fn limit_failures<T>(
         &mut self,
-        now_nanoseconds: u64,
         edge: &dyn Edge,
         attempt: impl FnOnce(&mut Self) -> Result<T, Reason>,
     ) -> Result<T, Reason> {
@@ -99,12 +95,12 @@ impl Gate {
             return attempt(self);
         }
         let address = edge.source_address();
-        if !self.failures.admits(&address, now_nanoseconds) {
+        if !self.failures.admits(&address, self.monotonic_nanoseconds) {
             return Err(Reason::TooManyFailures);
         }
         let result = attempt(self);
         if result.as_ref().is_err_and(|reason| reason.status() == 401) {
-            self.failures.count(&address, now_nanoseconds);
+            self.failures.count(&address, self.monotonic_nanoseconds);
         }
         result
     }
@@ -115,6 +111,13 @@ impl Gate {
         now: UnixSeconds,
         edge: &dyn Edge,
     ) -> Result<Rc<Principal>, Reason> {
+        // The length first: looking at each letter of a very long one is work for nothing.
+        if compact.len() > self.token_limit_bytes {
+            return Err(Reason::TokenOversize);
+        }
+        if !intake::is_token(compact) {
+            return Err(Reason::CredentialMalformed);
+        }
         let token = UnverifiedToken::parse(compact, self.token_limit_bytes)?;
         let issuer_index = self.issuer_of(&token)?;
         let policy = Rc::clone(&self.policy);

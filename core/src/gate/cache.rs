@@ -1,23 +1,23 @@
 //! A map bounded in bytes, of what was found out about credentials.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hasher as _};
+use std::hash::Hasher as _;
 
+use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
 /// Random keys of the hashes, so that nobody can choose credentials that collide.
 #[derive(Clone, Copy, Debug)]
 pub struct HashKeys(pub u64, pub u64);
 
-impl BuildHasher for HashKeys {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
+impl HashKeys {
+    fn hash(self, bytes: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(bytes);
+        hasher.finish()
     }
 }
 
-/// What an entry costs beyond its key and value: hash table slot, allocation headers.
+/// What an entry costs beyond its key and value: slot of the table, headers of allocations.
 const OVERHEAD_BYTES: usize = 96;
 
 /// A cache bounded in bytes: two generations; what is not used for a whole generation goes.
@@ -27,25 +27,43 @@ const OVERHEAD_BYTES: usize = 96;
 /// nothing is ever sorted. Keys are compared in full: a collision of hashes mixes nobody up.
 #[derive(Debug)]
 pub struct Cache<V> {
-    young: HashMap<Box<[u8]>, (V, usize), HashKeys>,
-    old: HashMap<Box<[u8]>, (V, usize), HashKeys>,
-    young_bytes: usize,
-    old_bytes: usize,
+    young: Generation<V>,
+    old: Generation<V>,
     limit_bytes: usize,
     keys: HashKeys,
+}
+
+#[derive(Debug)]
+struct Generation<V> {
+    entries: HashTable<Entry<V>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry<V> {
+    hash: u64,
+    key: Box<[u8]>,
+    value: V,
+    bytes: usize,
+}
+
+impl<V> Generation<V> {
+    const fn empty() -> Self {
+        Self { entries: HashTable::new(), bytes: 0 }
+    }
+
+    fn take(&mut self, hash: u64, key: &[u8]) -> Option<Entry<V>> {
+        let found = self.entries.find_entry(hash, |entry| same(&entry.key, key)).ok()?;
+        let (entry, _) = found.remove();
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        Some(entry)
+    }
 }
 
 impl<V> Cache<V> {
     /// A cache of at most `limit_bytes`; 0 keeps nothing.
     pub fn new(limit_bytes: usize, keys: HashKeys) -> Self {
-        Self {
-            young: HashMap::with_hasher(keys),
-            old: HashMap::with_hasher(keys),
-            young_bytes: 0,
-            old_bytes: 0,
-            limit_bytes,
-            keys,
-        }
+        Self { young: Generation::empty(), old: Generation::empty(), limit_bytes, keys }
     }
 
     /// The value at `key`.
@@ -55,13 +73,12 @@ impl<V> Cache<V> {
 
     /// The value at `key`, to change. A value must not grow beyond the bytes that it was put in with.
     pub fn find_mut(&mut self, key: &[u8]) -> Option<&mut V> {
-        if !self.old.is_empty()
-            && let Some((key, (value, bytes))) = self.old.remove_entry(key)
-        {
-            self.old_bytes = self.old_bytes.saturating_sub(bytes);
-            self.admit(key, value, bytes);
+        let hash = self.keys.hash(key);
+        if let Some(entry) = self.old.take(hash, key) {
+            self.admit(entry);
         }
-        self.young.get_mut(key).map(|(value, _)| value)
+        let found = self.young.entries.find_mut(hash, |entry| same(&entry.key, key));
+        found.map(|entry| &mut entry.value)
     }
 
     /// Keeps `value`, which takes `value_bytes` of memory, at `key`.
@@ -71,17 +88,14 @@ impl<V> Cache<V> {
             return;
         }
         self.remove(key);
-        self.admit(key.into(), value, bytes);
+        self.admit(Entry { hash: self.keys.hash(key), key: key.into(), value, bytes });
     }
 
     /// Forgets `key`.
     pub fn remove(&mut self, key: &[u8]) {
-        if let Some((_, bytes)) = self.young.remove(key) {
-            self.young_bytes = self.young_bytes.saturating_sub(bytes);
-        }
-        if let Some((_, bytes)) = self.old.remove(key) {
-            self.old_bytes = self.old_bytes.saturating_sub(bytes);
-        }
+        let hash = self.keys.hash(key);
+        self.young.take(hash, key);
+        self.old.take(hash, key);
     }
 
     /// Forgets everything.
@@ -91,12 +105,12 @@ impl<V> Cache<V> {
 
     /// The bytes in use, at most the limit.
     pub fn bytes(&self) -> usize {
-        self.young_bytes.saturating_add(self.old_bytes)
+        self.young.bytes.saturating_add(self.old.bytes)
     }
 
     /// The number of entries.
     pub fn len(&self) -> usize {
-        self.young.len().saturating_add(self.old.len())
+        self.young.entries.len().saturating_add(self.old.entries.len())
     }
 
     /// Whether there is no entry.
@@ -104,22 +118,25 @@ impl<V> Cache<V> {
         self.len() == 0
     }
 
-    fn admit(&mut self, key: Box<[u8]>, value: V, bytes: usize) {
-        if self.young_bytes.saturating_add(bytes) > self.limit_bytes / 2 {
-            let empty = HashMap::with_hasher(self.keys);
-            self.old = core::mem::replace(&mut self.young, empty);
-            self.old_bytes = core::mem::take(&mut self.young_bytes);
+    fn admit(&mut self, entry: Entry<V>) {
+        if self.young.bytes.saturating_add(entry.bytes) > self.limit_bytes / 2 {
+            self.old = core::mem::replace(&mut self.young, Generation::empty());
         }
-        self.young_bytes = self.young_bytes.saturating_add(bytes);
-        self.young.insert(key, (value, bytes));
+        self.young.bytes = self.young.bytes.saturating_add(entry.bytes);
+        self.young.entries.insert_unique(entry.hash, entry, |entry| entry.hash);
     }
 }
 
-/// The keyed hash of `bytes`.
-pub fn hash(keys: HashKeys, bytes: &[u8]) -> u64 {
-    let mut hasher = keys.build_hasher();
-    hasher.write(bytes);
-    hasher.finish()
+/// Whether two keys are the same, eight bytes at a time: a token has hundreds, and the comparison of
+/// slices goes byte by byte in wasm. It may stop early: it only comes to a comparison when the keyed
+/// hashes are equal, so nobody can feel their way to a token that another has shown.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let (left_words, left_rest) = left.as_chunks::<8>();
+    let (right_words, right_rest) = right.as_chunks::<8>();
+    let mut words = left_words.iter().zip(right_words);
+    left.len() == right.len()
+        && words.all(|(left, right)| u64::from_ne_bytes(*left) == u64::from_ne_bytes(*right))
+        && left_rest == right_rest
 }
 
 #[cfg(test)]

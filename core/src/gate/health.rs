@@ -12,15 +12,15 @@ impl Gate {
     }
 
     /// 200 when requests with credentials are decided, 503 with the reason when they are not.
-    pub(super) fn health(&self, now_nanoseconds: u64) -> Step {
-        let state = self.feed_state(now_nanoseconds);
+    pub(super) fn health(&self) -> Step {
+        let state = self.feed_state();
         let (status, word) = match state {
             Ok(()) => (200, "ready"),
             Err(reason) => (reason.status(), reason.code()),
         };
         let body = json!({
             "status": word,
-            "feed_age_milliseconds": self.feed_age_nanoseconds(now_nanoseconds).map(|age| age / 1_000_000),
+            "feed_age_milliseconds": self.feed_age_nanoseconds().map(|age| age / 1_000_000),
         });
         let answer = Answer {
             status,
@@ -32,6 +32,9 @@ impl Gate {
             grpc_status: -1,
             details: "wardgate-health",
         };
-        Step::Answer(answer, Note { decision: "health", reason: None, route: None })
+        Step::Answer(
+            answer,
+            Note { decision: "health", reason: None, route: None, forged: Vec::new() },
+        )
     }
 }

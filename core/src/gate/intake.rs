@@ -103,11 +103,23 @@ impl<'a> Intake<'a> {
         if !may_be_own(name) {
             return;
         }
+        // Most names are in lower case with dashes already, and need no copy.
+        if !name.iter().any(|byte| *byte == b'_' || byte.is_ascii_uppercase()) {
+            if is_own(name) {
+                self.forged.push(name);
+            }
+            return;
+        }
         let canonical = canonical(name);
-        if is_own(&canonical) || matches!(canonical.as_slice(), b"x-api-key" | b"authorization") {
+        if is_own(&canonical) || is_credential_name(&canonical) {
             self.forged.push(name);
         }
     }
+}
+
+/// Whether a credential stands in the header of this canonical name.
+pub fn is_credential_name(canonical: &[u8]) -> bool {
+    matches!(canonical, b"x-api-key" | b"authorization")
 }
 
 /// A cheap test that most foreign names fail: the gate's names begin with `x`, `t` (`txn-token`) or,
@@ -174,15 +186,19 @@ pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
         Some(b' ') => rest.trim_ascii_start(),
         Some(_) => return Ok(None),
     };
-    if token.is_empty() || token.iter().any(|byte| !is_token_byte(*byte)) {
+    if token.is_empty() {
         return Err(Reason::CredentialMalformed);
     }
     Ok(Some(token))
 }
 
-/// The letters of `b64token` (RFC 6750 §2.1).
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+/// Whether `token` is one word in the letters of `b64token` (RFC 6750 §2.1). It takes as long as the
+/// token is, so it is asked only of tokens that are not known.
+pub fn is_token(token: &[u8]) -> bool {
+    token.iter().all(|byte| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+    })
 }
 
 #[cfg(test)]

@@ -15,8 +15,11 @@ mod principal;
 mod record;
 mod state;
 
+use core::fmt;
+use std::borrow::Cow;
 use std::rc::Rc;
 
+pub use api_keys::Overtaken;
 pub use principal::{AuthKind, Principal};
 pub use record::Counters;
 pub use state::{ApplySnapshotError, Gate, Seed};
@@ -63,14 +66,15 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Forward {
     /// Names to remove, as they are spelled in the request: credentials and forgeries.
-    pub remove: Vec<Vec<u8>>,
+    pub remove: Vec<Cow<'static, [u8]>>,
     /// Who the request is from; its headers are to be set.
     pub principal: Rc<Principal>,
     /// What to leave in the filter state.
     pub note: Note,
 }
 
-/// What the access log and other filters can see of a decision.
+/// What the access log and other filters can see of a decision: shown as decision, route and reason
+/// with spaces between them, `-` for a route that there is not; a permit has no reason.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Note {
     /// `permit`, `deny` or `shadow-deny`.
@@ -79,6 +83,21 @@ pub struct Note {
     pub reason: Option<Reason>,
     /// The route that decided.
     pub route: Option<Rc<str>>,
+    /// Names of the gate that the client used, to be removed from a refused request too: the access
+    /// log would show their values as the gate's.
+    pub forged: Vec<Vec<u8>>,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.decision)?;
+        formatter.write_str(" ")?;
+        formatter.write_str(self.route.as_deref().unwrap_or("-"))?;
+        match self.reason {
+            Some(reason) => write!(formatter, " {}", reason.code()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Gate {
@@ -89,7 +108,7 @@ impl Gate {
             Err(reason) => return self.refuse_unread(reason, request, edge),
         };
         if self.is_health_path(intake.path) {
-            return self.health(request.now_nanoseconds);
+            return self.health();
         }
         let judged = match path::judge(intake.path) {
             Ok(judged) => judged,
@@ -188,14 +207,14 @@ impl Gate {
         shadow: Option<&Route>,
     ) -> Step {
         self.record(outcome, case, Some(&principal), shadow, None);
-        let mut remove: Vec<Vec<u8>> =
-            case.intake.forged.iter().map(|name| (*name).to_vec()).collect();
+        let mut remove: Vec<Cow<'static, [u8]>> =
+            case.intake.forged.iter().map(|name| Cow::Owned((*name).to_vec())).collect();
         let keep = case.route.is_some_and(|route| route.forward_credential);
         if case.intake.authorization.is_present() && !keep {
-            remove.push(b"authorization".to_vec());
+            remove.push(Cow::Borrowed(b"authorization"));
         }
         if case.intake.api_key.is_present() && !keep {
-            remove.push(b"x-api-key".to_vec());
+            remove.push(Cow::Borrowed(b"x-api-key"));
         }
         Step::Forward(Forward { remove, principal, note: note(outcome, case) })
     }
@@ -218,7 +237,9 @@ impl Gate {
             api_key: takes(Credential::ApiKey),
             scope: None,
         };
-        Step::Answer(answer::deny(reason, offer, case.intake.is_grpc), note(outcome, case))
+        let mut note = note(outcome, case);
+        note.forged = case.intake.forged.iter().map(|name| (*name).to_vec()).collect();
+        Step::Answer(answer::deny(reason, offer, case.intake.is_grpc), note)
     }
 
     /// Refuses a request whose headers cannot be read.
@@ -270,7 +291,8 @@ fn note(outcome: Outcome, case: &Case<'_>) -> Note {
         Outcome::Deny(reason) => ("deny", Some(reason)),
         Outcome::ShadowDeny(reason) => ("shadow-deny", Some(reason)),
     };
-    Note { decision, reason, route: case.route.map(|route| Rc::clone(&route.name)) }
+    let route = case.route.map(|route| Rc::clone(&route.name));
+    Note { decision, reason, route, forged: Vec::new() }
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use crate::audit::AuditBuffer;
 use crate::base64url;
-use crate::config::plugin::PluginConfig;
+use crate::config::plugin::{PluginConfig, under_policy};
 use crate::config::{Problem, Problems};
 use crate::jwk::{KeyOrigin, KeySet};
-use crate::policy::{Credential, Policy};
+use crate::policy::{Credential, Issuer, Policy};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
@@ -17,7 +17,7 @@ use super::api_keys::Answered;
 use super::authenticate::Known;
 use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
-use super::intake::{Field, canonical};
+use super::intake::{Field, canonical, is_credential_name};
 use super::lookup::LookupGovernor;
 use super::{Counters, Principal};
 
@@ -48,6 +48,9 @@ pub struct Gate {
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
     pub(super) key_sets: Vec<KeySet>,
     pub(super) api_key_digest_key: Option<Secret>,
+    /// What the monotonic clock showed last, in nanoseconds. Everything that waits, expires or ages
+    /// here goes by it: a wall clock that is set back would make what is old young.
+    pub(super) monotonic_nanoseconds: u64,
     configured_keys: Vec<KeySet>,
     feed: Option<FeedState>,
 }
@@ -119,6 +122,7 @@ impl Gate {
             key_sets: configured_keys.clone(),
             configured_keys,
             api_key_digest_key: None,
+            monotonic_nanoseconds: 0,
             feed: feed.map(|feed| FeedState {
                 max_stale_nanoseconds: feed.max_stale_seconds.0.saturating_mul(1_000_000_000),
                 heard_nanoseconds: None,
@@ -129,16 +133,18 @@ impl Gate {
         })
     }
 
-    /// Takes over what the sidecar said, heard at `now_nanoseconds`; all or nothing.
+    /// Tells the gate what the monotonic clock shows. Whoever runs a gate does so often, a few times
+    /// per second at least; how exact limits and ages are depends on it.
+    pub fn advance(&mut self, monotonic_nanoseconds: u64) {
+        self.monotonic_nanoseconds = self.monotonic_nanoseconds.max(monotonic_nanoseconds);
+    }
+
+    /// Takes over what the sidecar said just now; all or nothing.
     ///
     /// # Errors
     ///
     /// [`ApplySnapshotError`] when a part cannot be read; nothing has changed then.
-    pub fn apply_snapshot(
-        &mut self,
-        snapshot: &Snapshot,
-        now_nanoseconds: u64,
-    ) -> Result<(), ApplySnapshotError> {
+    pub fn apply_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), ApplySnapshotError> {
         let Some(feed) = &self.feed else { return Ok(()) };
         if feed.generation.as_ref() != Some(&snapshot.generation) {
             let digest_key = base64url::decode(snapshot.api_key_digest_key.as_bytes())
@@ -156,12 +162,12 @@ impl Gate {
         }
         feed.generation = Some(snapshot.generation.clone());
         feed.api_key_revision = Some(snapshot.api_key_revision);
-        feed.heard_nanoseconds = Some(now_nanoseconds);
+        feed.heard_nanoseconds = Some(self.monotonic_nanoseconds);
         Ok(())
     }
 
     fn merged_keys(&self, snapshot: &Snapshot) -> Result<Vec<KeySet>, ApplySnapshotError> {
-        let merge = |(issuer, configured): (&crate::policy::Issuer, &KeySet)| {
+        let merge = |(issuer, configured): (&Issuer, &KeySet)| {
             let mut sets = snapshot.key_sets.iter();
             let Some(set) = sets.find(|set| set.issuer == issuer.rules.issuer) else {
                 return Ok(configured.clone());
@@ -179,19 +185,19 @@ impl Gate {
     ///
     /// [`Reason::NotReady`] before the first snapshot, [`Reason::SidecarUnreachable`] when the last
     /// one is older than the configuration allows: a revocation may have been missed.
-    pub fn feed_state(&self, now_nanoseconds: u64) -> Result<(), Reason> {
+    pub fn feed_state(&self) -> Result<(), Reason> {
         let Some(feed) = &self.feed else { return Ok(()) };
         let heard = feed.heard_nanoseconds.ok_or(Reason::NotReady)?;
-        if now_nanoseconds.saturating_sub(heard) > feed.max_stale_nanoseconds {
+        if self.monotonic_nanoseconds.saturating_sub(heard) > feed.max_stale_nanoseconds {
             return Err(Reason::SidecarUnreachable);
         }
         Ok(())
     }
 
     /// Nanoseconds since the sidecar was last heard, if it ever was.
-    pub fn feed_age_nanoseconds(&self, now_nanoseconds: u64) -> Option<u64> {
+    pub fn feed_age_nanoseconds(&self) -> Option<u64> {
         let heard = self.feed.as_ref()?.heard_nanoseconds?;
-        Some(now_nanoseconds.saturating_sub(heard))
+        Some(self.monotonic_nanoseconds.saturating_sub(heard))
     }
 
     /// What was counted so far.
@@ -212,10 +218,20 @@ impl Gate {
             .fold(0, usize::saturating_add)
     }
 
-    /// Names among `fields` (of trailers) that only the gate may set, as they are spelled.
+    /// Names among `fields` of trailers that must not reach the upstream, which may merge trailers
+    /// into the headers: those that only the gate may set, and those of credentials.
     pub fn forged<'a>(&self, fields: &[Field<'a>]) -> Vec<&'a [u8]> {
         let names = fields.iter().map(|(name, _)| *name);
-        names.filter(|name| self.is_own_name(&canonical(name))).collect()
+        let is_forged = |name: &&[u8]| {
+            let canonical = canonical(name);
+            self.is_own_name(&canonical) || is_credential_name(&canonical)
+        };
+        names.filter(is_forged).collect()
+    }
+
+    /// What the revision of API keys was when the sidecar was last heard.
+    pub(super) fn api_key_revision(&self) -> Option<u64> {
+        self.feed.as_ref()?.api_key_revision
     }
 
     /// Whether only the gate may set the header of this canonical name.
@@ -229,15 +245,6 @@ impl Gate {
 /// The time in whole seconds.
 pub(super) fn seconds(nanoseconds: u64) -> UnixSeconds {
     UnixSeconds(nanoseconds / 1_000_000_000)
-}
-
-/// Puts the problems of the policy under the key that it stands at.
-fn under_policy(problems: Problems) -> Problems {
-    let place = |problem: Problem| match problem.path.as_str() {
-        "" => Problem { path: "policy".to_owned(), ..problem },
-        path => Problem { path: format!("policy.{path}"), ..problem },
-    };
-    problems.into_iter().map(place).collect()
 }
 
 /// The keys that stand in the configuration, by issuer.
@@ -265,13 +272,15 @@ fn configured_keys(
         }
         if let Some(name) = &issuer.hmac_secret_env {
             match environment(name).and_then(|text| base64url::decode(text.trim().as_bytes())) {
-                Some(secret) if secret.len() >= mac::MIN_SECRET_BYTES => {
+                Some(secret) if secret.len() >= secret_bytes(issuer) => {
                     set = set.merged(KeySet::from_hmac_secret(Secret::new(secret)));
                 }
                 _ => problem(
                     "hmac_secret_env",
                     format!(
-                        "the environment variable {name} must hold at least 32 bytes as base64url, and be named in the VM configuration"
+                        "the environment variable {name} must hold at least {} bytes as \
+                         base64url, and be named in vm_config.environment_variables",
+                        secret_bytes(issuer)
                     ),
                 ),
             }
@@ -279,6 +288,13 @@ fn configured_keys(
         sets.push(set);
     }
     sets
+}
+
+/// The bytes that a secret of this issuer must have: those of the longest hash that it is used with
+/// (RFC 7518 §3.2).
+fn secret_bytes(issuer: &Issuer) -> usize {
+    let algorithms = issuer.rules.algorithms.iter();
+    algorithms.filter_map(|algorithm| algorithm.hmac_secret_bytes()).max().unwrap_or(32)
 }
 
 /// What the policy needs of the sidecar must be reachable.

@@ -107,7 +107,8 @@ impl Bench {
             api_key_digest_key: base64url::encode(&DIGEST_KEY),
             key_sets: Vec::new(),
         };
-        self.gate.apply_snapshot(&snapshot, self.now).expect("a snapshot");
+        self.gate.advance(self.now);
+        self.gate.apply_snapshot(&snapshot).expect("a snapshot");
     }
 
     fn ask(&mut self, method: &str, path: &str, more: &[Field<'_>], may_look_up: bool) -> Step {
@@ -118,6 +119,7 @@ impl Bench {
         ];
         fields.extend_from_slice(more);
         let request = Request { fields: &fields, now_nanoseconds: self.now, may_look_up };
+        self.gate.advance(self.now);
         self.gate.decide(request, &self.edge)
     }
 
@@ -149,8 +151,8 @@ impl Bench {
     }
 
     fn answer(&mut self, key: &ApiKey, record: Option<ApiKeyRecord>) {
-        let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 10 };
-        self.gate.api_key_answered(key.id(), &answer, self.now);
+        let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 10, api_key_revision: 1 };
+        assert_eq!(self.gate.api_key_answered(key.id(), &answer), Ok(()));
     }
 }
 
@@ -477,6 +479,38 @@ fn a_new_revision_forgets_all_records() {
 }
 
 #[test]
+fn an_answer_that_a_change_has_overtaken_is_asked_for_again() {
+    let mut bench = fed();
+    let key = key(1);
+    bench.asks_for(&key);
+    bench.hear("g2", 2);
+    let answer = ApiKeyLookupAnswer {
+        record: Some(record(&key)),
+        valid_for_seconds: 10,
+        api_key_revision: 1,
+    };
+    assert_eq!(bench.gate.api_key_answered(key.id(), &answer), Err(super::Overtaken));
+    bench.asks_for(&key);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_makes_nothing_young_again() {
+    let mut bench = fed();
+    let token = viewer();
+    let shown: Field<'_> = (b"authorization", token.as_bytes());
+    bench.gate.advance(bench.now + 101 * SECOND);
+    bench.now -= 3600 * SECOND;
+    bench.denied("GET", "/things/1", &[shown], Reason::SidecarUnreachable);
+}
+
+#[test]
+fn a_very_long_token_is_refused_by_its_length() {
+    let mut bench = alone();
+    let long = format!("Bearer {}", "a".repeat(60_000));
+    bench.denied("GET", "/things/1", &[(b"authorization", long.as_bytes())], Reason::TokenOversize);
+}
+
+#[test]
 fn without_the_sidecar_known_keys_go_on_and_unknown_ones_fail_closed() {
     let mut bench = fed();
     let (known, unknown) = (key(1), key(2));
@@ -484,7 +518,7 @@ fn without_the_sidecar_known_keys_go_on_and_unknown_ones_fail_closed() {
     bench.now += 50 * SECOND;
     let shown: Field<'_> = (b"x-api-key", known.expose().as_bytes());
     bench.asks_for(&known);
-    bench.gate.api_key_not_answered(bench.now);
+    bench.gate.api_key_not_answered();
     assert!(matches!(bench.ask("GET", "/keys", &[shown], false), Step::Forward(_)));
     let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
     let step = bench.ask("GET", "/keys", &[shown], false);
@@ -496,7 +530,7 @@ fn an_open_breaker_asks_nobody() {
     let mut bench = fed();
     for seed in 10..15 {
         bench.asks_for(&key(seed));
-        bench.gate.api_key_not_answered(bench.now);
+        bench.gate.api_key_not_answered();
     }
     let unknown = key(20);
     let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
@@ -528,12 +562,12 @@ fn a_bad_snapshot_changes_nothing() {
         api_key_digest_key: "short".to_owned(),
         key_sets: Vec::new(),
     };
-    assert!(bench.gate.apply_snapshot(&snapshot, bench.now).is_err());
+    assert!(bench.gate.apply_snapshot(&snapshot).is_err());
     snapshot.api_key_digest_key = base64url::encode(&DIGEST_KEY);
     let jwks = json!({"keys": "none"}).as_object().unwrap().clone();
     let issuer = "https://corp.example".to_owned();
     snapshot.key_sets.push(crate::wire::IssuerKeySet { issuer, jwks });
-    assert!(bench.gate.apply_snapshot(&snapshot, bench.now).is_err());
+    assert!(bench.gate.apply_snapshot(&snapshot).is_err());
     bench.forwarded("GET", "/things/1", &[(b"authorization", token.as_bytes())]);
 }
 

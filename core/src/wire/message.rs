@@ -39,8 +39,11 @@ pub struct ApiKeyLookup {
 pub struct ApiKeyLookupAnswer {
     /// The record, or nothing when there is no such key.
     pub record: Option<ApiKeyRecord>,
-    /// How long the answer stands, unless the revision of the snapshot changes before.
+    /// How long the answer stands, unless the revision changes before.
     pub valid_for_seconds: u64,
+    /// The revision that the answer was given at, as in [`Snapshot::api_key_revision`]. An answer
+    /// that was overtaken by a newer snapshot is not believed: it may be of before a revocation.
+    pub api_key_revision: u64,
 }
 
 /// What a filter needs to decide for one API key.

@@ -210,6 +210,7 @@ impl FakeSidecar {
                 json!({
                     "record": self.api_keys.get(id),
                     "valid_for_seconds": self.valid_for_seconds,
+                    "api_key_revision": self.api_key_revision,
                 })
             }
             AUDIT_PATH => self.take_events(&call.json()),

@@ -62,7 +62,8 @@ fn gate(file: &CaseFile, now_nanoseconds: u64) -> Gate {
         api_key_digest_key: base64url::encode(&DIGEST_KEY),
         key_sets: Vec::new(),
     };
-    gate.apply_snapshot(&snapshot, now_nanoseconds).expect("a snapshot");
+    gate.advance(now_nanoseconds);
+    gate.apply_snapshot(&snapshot).expect("a snapshot");
     gate
 }
 
@@ -96,8 +97,8 @@ fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], n
             Step::LookUpApiKey(id) => {
                 let mut records = fixtures.iter().map(|fixture| &fixture.record);
                 let record = records.find(|record| record.id == id).cloned();
-                let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 60 };
-                gate.api_key_answered(&id, &answer, now);
+                let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 60, api_key_revision: 1 };
+                gate.api_key_answered(&id, &answer).expect("an answer of the time");
                 may_look_up = false;
             }
             Step::Forward(forward) => {

@@ -68,7 +68,7 @@ fn generated_list_of_reasons_is_current() {
          <!-- Generated from the types by `make generate`; changes here are lost. -->\n\n\
          Why a request is denied.\n\
          The code stands in the `reason` of the answer (`application/problem+json`), in audit events, \
-         in the filter state `wasm.wardgate.reason`, in Envoy's response code details, and in the \
+         in the filter state `wasm.wardgate.decision`, in Envoy's response code details, and in the \
          name of the metric `wardgate.requests.denied.<code>`.\n\
          Codes are stable.\n\n\
          | code | status | meaning |\n| --- | --- | --- |\n",

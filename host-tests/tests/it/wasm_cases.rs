@@ -55,12 +55,14 @@ fn wrong(gate: &mut Gate, case: &Case, built: &BuiltRequest) -> Vec<String> {
             wrong.push(format!("{what} is {found:?}, not {expected:?}"));
         }
     };
-    let noted = |name: &str| state.get(&format!("wasm.wardgate.{name}")).map(String::as_str);
+    let note = state.get("wasm.wardgate.decision").cloned().unwrap_or_default();
+    let mut words = note.split(' ');
+    let (decision, route, reason) = (words.next(), words.next(), words.next());
     let expect = &case.expect;
-    compare("decision", noted("decision"), Some(expect.decision.word()));
-    compare("reason", noted("reason"), expect.reason().map(Reason::code));
+    compare("decision", decision, Some(expect.decision.word()));
+    compare("reason", reason, expect.reason().map(Reason::code));
     if expect.route.is_some() {
-        compare("route", noted("route").or(Some("none")), expect.route.as_deref());
+        compare("route", route.map(|route| if route == "-" { "none" } else { route }), expect.route.as_deref());
     }
     match &outcome {
         Outcome::Forwarded { headers } if expect.decision != Decision::Deny => {
