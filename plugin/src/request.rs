@@ -22,6 +22,8 @@ pub(crate) struct Stream {
     pub(crate) context: u32,
     /// What it shares with the others.
     pub(crate) shared: Shared,
+    /// Whether it waits for the sidecar, or did.
+    pub(crate) has_waited: bool,
 }
 
 impl Context for Stream {
@@ -35,7 +37,9 @@ impl HttpContext for Stream {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return fail() };
         let Some(state) = shared.as_mut() else { return fail() };
         let Ok(headers) = host::fields(Map::RequestHeaders) else { return fail() };
-        state.begin(self.context, headers)
+        let (action, waits) = state.begin(self.context, headers);
+        self.has_waited = waits;
+        action
     }
 
     fn on_http_request_trailers(&mut self, _fields: usize) -> Action {
@@ -50,7 +54,9 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Ok(mut shared) = self.shared.try_borrow_mut()
+        // Most requests never wait, and pay nothing for those that do.
+        if self.has_waited
+            && let Ok(mut shared) = self.shared.try_borrow_mut()
             && let Some(sidecar) = shared.as_mut().and_then(|state| state.sidecar.as_mut())
         {
             sidecar.forget(self.context);
@@ -59,16 +65,11 @@ impl Drop for Stream {
 }
 
 impl State {
-    /// Decides a request that has just come.
-    fn begin(&mut self, context: u32, headers: Vec<u8>) -> Action {
+    /// Decides a request that has just come; also tells whether it waits for the sidecar.
+    fn begin(&mut self, context: u32, headers: Vec<u8>) -> (Action, bool) {
         match self.step(&headers, true) {
-            Some(Step::Forward(forward)) => match edit(&forward) {
-                Ok(()) => Action::Continue,
-                Err(_) => fail(),
-            },
-            Some(Step::Answer(answer, note)) => send(&answer, &note),
-            Some(Step::LookUpApiKey(id)) => self.look_up(&id, Waiting { context, headers }),
-            None => fail(),
+            Some(Step::LookUpApiKey(id)) => (self.look_up(&id, Waiting { context, headers }), true),
+            step => (act(step), false),
         }
     }
 
@@ -84,11 +85,7 @@ impl State {
         match self.ask(id, waiting) {
             Ok(()) => Action::Pause,
             // Decided at once by what the gate holds, in the stream that is running anyway.
-            Err(waiting) => match self.step(&waiting.headers, false) {
-                Some(Step::Forward(forward)) if edit(&forward).is_ok() => Action::Continue,
-                Some(Step::Answer(answer, note)) => send(&answer, &note),
-                Some(Step::Forward(_) | Step::LookUpApiKey(_)) | None => fail(),
-            },
+            Err(waiting) => act(self.step(&waiting.headers, false)),
         }
     }
 
@@ -123,18 +120,9 @@ impl State {
         if host::set_effective_context(waiting.context).is_err() {
             return;
         }
-        match self.step(&waiting.headers, false) {
-            Some(Step::Forward(forward)) => {
-                if edit(&forward).and_then(|()| host::resume_request()).is_err() {
-                    fail();
-                }
-            }
-            Some(Step::Answer(answer, note)) => {
-                send(&answer, &note);
-            }
-            Some(Step::LookUpApiKey(_)) | None => {
-                fail();
-            }
+        let action = act(self.step(&waiting.headers, false));
+        if action == Action::Continue && host::resume_request().is_err() {
+            fail();
         }
     }
 
@@ -146,6 +134,15 @@ impl State {
             host::remove_field(Map::RequestTrailers, name)?;
         }
         Ok(())
+    }
+}
+
+/// Does to the stream that is running what the gate has decided.
+fn act(step: Option<Step>) -> Action {
+    match step {
+        Some(Step::Forward(forward)) if edit(&forward).is_ok() => Action::Continue,
+        Some(Step::Answer(answer, note)) => send(&answer, &note),
+        Some(Step::Forward(_) | Step::LookUpApiKey(_)) | None => fail(),
     }
 }
 
@@ -189,7 +186,7 @@ fn edit(forward: &Forward) -> HostResult<()> {
 ///
 /// One value, because each costs the request a microsecond; the subject stands in a header anyway.
 fn leave_note(note: &Note) {
-    let _ = host::set_property(b"wardgate.decision", note.to_string().as_bytes());
+    let _ = host::set_property(b"wardgate.decision", note.line().as_bytes());
 }
 
 /// Answers in place of the upstream.

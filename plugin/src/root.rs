@@ -66,7 +66,8 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { context, shared: Rc::clone(&self.shared) }))
+        let shared = Rc::clone(&self.shared);
+        Some(Box::new(Stream { context, shared, has_waited: false }))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -189,6 +189,11 @@ pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
     if token.is_empty() {
         return Err(Reason::CredentialMalformed);
     }
+    // Envoy joins repeated `authorization` headers with a comma before a filter sees them, and no
+    // token has one (RFC 6750 §2.1).
+    if token.contains(&b',') {
+        return Err(Reason::CredentialRepeated);
+    }
     Ok(Some(token))
 }
 

@@ -15,7 +15,6 @@ mod principal;
 mod record;
 mod state;
 
-use core::fmt;
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -73,8 +72,7 @@ pub struct Forward {
     pub note: Note,
 }
 
-/// What the access log and other filters can see of a decision: shown as decision, route and reason
-/// with spaces between them, `-` for a route that there is not; a permit has no reason.
+/// What the access log and other filters can see of a decision.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Note {
     /// `permit`, `deny` or `shadow-deny`.
@@ -88,15 +86,14 @@ pub struct Note {
     pub forged: Vec<Vec<u8>>,
 }
 
-impl fmt::Display for Note {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.decision)?;
-        formatter.write_str(" ")?;
-        formatter.write_str(self.route.as_deref().unwrap_or("-"))?;
-        match self.reason {
-            Some(reason) => write!(formatter, " {}", reason.code()),
-            None => Ok(()),
-        }
+impl Note {
+    /// The note as one line: decision, route and reason with spaces between them, `-` for a route
+    /// that there is not; a permit has no reason.
+    pub fn line(&self) -> String {
+        let route = self.route.as_deref().unwrap_or("-");
+        let mut words = vec![self.decision, route];
+        words.extend(self.reason.map(Reason::code));
+        words.join(" ")
     }
 }
 
