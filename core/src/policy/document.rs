@@ -70,7 +70,7 @@ section! {
         /// Where the sidecar fetches the public keys: an `https://` URL, or `http://` on loopback.
         pub jwks_uri: Option<NonEmpty>, optional;
         /// Environment variable with the shared secret of HS* algorithms, as base64url. It serves
-        /// tokens without `kid`; for others give an `oct` key with its `kid` in `jwks`.
+        /// tokens without `kid` only: a token with one names a key that does not exist.
         pub hmac_secret_env: Option<NonEmpty>, optional;
         /// Where roles, groups and scopes stand in its tokens.
         pub claims: ClaimsSection, default(ClaimsSection::default(), {});
