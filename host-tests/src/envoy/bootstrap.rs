@@ -4,42 +4,15 @@ use std::{net::SocketAddr, path::Path};
 
 use serde_json::{Value, json};
 
-/// What Envoy may call in the filter, and the filter in Envoy. What is not listed is neither called
-/// nor answered, which is safer, and faster too.
-pub const CAPABILITIES: &[&str] = &[
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-    "proc_exit",
-    "proxy_call_foreign_function",
-    "proxy_continue_stream",
-    "proxy_define_metric",
-    "proxy_get_buffer_bytes",
-    "proxy_get_current_time_nanoseconds",
-    "proxy_get_header_map_pairs",
-    "proxy_get_header_map_value",
-    "proxy_get_property",
-    "proxy_http_call",
-    "proxy_increment_metric",
-    "proxy_log",
-    "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
-    "proxy_on_http_call_response",
-    "proxy_on_request_headers",
-    "proxy_on_request_trailers",
-    "proxy_on_tick",
-    "proxy_on_vm_start",
-    "proxy_record_metric",
-    "proxy_remove_header_map_value",
-    "proxy_add_header_map_value",
-    "proxy_send_local_response",
-    "proxy_set_effective_context",
-    "proxy_set_property",
-    "proxy_set_tick_period_milliseconds",
-    "random_get",
-];
+/// The configuration that `wardgate envoy config` fills in: what the filter may do stands there.
+const SHIPPED: &str = include_str!("../../../sidecar/src/cli/envoy/bootstrap.yaml");
+
+/// The functions that Envoy may call in the filter, and the filter in Envoy, as shipped.
+pub fn capabilities() -> impl Iterator<Item = &'static str> {
+    let mut lines = SHIPPED.lines().skip_while(|line| !line.contains("allowed_capabilities:"));
+    lines.next();
+    lines.map_while(|line| line.trim().strip_suffix(": {}"))
+}
 
 /// A listener of a test.
 pub struct Listener<'a> {
@@ -51,6 +24,9 @@ pub struct Listener<'a> {
     pub cluster: &'a str,
     /// File and line format of the access log.
     pub access_log: Option<(&'a Path, &'a str)>,
+    /// Whether Envoy refuses and normalizes on its own what it can, as in the shipped configurations;
+    /// without it the gate sees what was sent.
+    pub hardened: bool,
 }
 
 impl Listener<'_> {
@@ -80,10 +56,13 @@ impl Listener<'_> {
             ),
             "stat_prefix": self.name,
             "codec_type": "AUTO",
-            "normalize_path": true,
-            "merge_slashes": true,
-            "path_with_escaped_slashes_action": "REJECT_REQUEST",
-            "common_http_protocol_options": {"headers_with_underscores_action": "REJECT_REQUEST"},
+            "use_remote_address": true,
+            "normalize_path": self.hardened,
+            "merge_slashes": self.hardened,
+            "path_with_escaped_slashes_action": if self.hardened { "REJECT_REQUEST" } else { "KEEP_UNCHANGED" },
+            "common_http_protocol_options": {
+                "headers_with_underscores_action": if self.hardened { "REJECT_REQUEST" } else { "ALLOW" },
+            },
             "http_protocol_options": {"enable_trailers": true},
             "stream_idle_timeout": "15s",
             "access_log": access_log,
@@ -156,7 +135,7 @@ fn endpoint_cluster(name: &str, address: &Value) -> Value {
 
 /// The filter: `configuration` is its JSON, `secret_env` the variable of the feed secret.
 pub fn wardgate(wasm: &Path, configuration: &Value, secret_env: &[&str]) -> Value {
-    let allowed = CAPABILITIES.iter().map(|name| ((*name).to_owned(), json!({})));
+    let allowed = capabilities().map(|name| (name.to_owned(), json!({})));
     json!({
         "name": "envoy.filters.http.wasm",
         "typed_config": {
@@ -190,4 +169,16 @@ pub fn type_url(message: &str) -> String {
 
 fn address(socket: SocketAddr) -> Value {
     json!({"socket_address": {"address": socket.ip().to_string(), "port_value": socket.port()}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::capabilities;
+
+    #[test]
+    fn the_capabilities_are_those_of_the_shipped_configuration() {
+        let found: Vec<_> = capabilities().collect();
+        assert!(found.contains(&"proxy_on_request_headers"), "{found:?}");
+        assert!(!found.iter().any(|name| name.contains(':')), "{found:?}");
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod desk;
 mod engine;
 pub mod grpc;
 pub mod issuer;

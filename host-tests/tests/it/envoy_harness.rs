@@ -21,8 +21,10 @@ fn plain() -> Plain {
         cluster("upstream", upstream.address()),
         http2_cluster("upstream_http2", upstream.address()),
     ];
-    let listeners = ["upstream", "upstream_http2"]
-        .map(|name| Listener { name, filters: vec![], cluster: name, access_log: None }.to_json());
+    let listeners = ["upstream", "upstream_http2"].map(|name| {
+        Listener { name, filters: vec![], cluster: name, access_log: None, hardened: true }
+            .to_json()
+    });
     let envoy = Envoy::builder(&bootstrap(&listeners, &clusters)).start().unwrap();
     Plain { envoy, upstream }
 }

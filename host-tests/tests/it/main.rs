@@ -12,7 +12,11 @@
 )]
 
 mod cases_core;
+mod envoy_cases;
+mod envoy_filter;
 mod envoy_harness;
+mod envoy_sidecar;
+mod envoy_support;
 mod generated;
 mod policy_files;
 mod wasm_abi;

@@ -89,6 +89,7 @@ fn check_bearer(value: &str, expected: Result<Option<&str>, Reason>) {
 
 #[test]
 fn a_bearer_token_is_one_word_after_the_scheme() {
+    check_bearer("Bearer a.b.c,Bearer d.e.f", Err(Reason::CredentialRepeated));
     check_bearer("Bearer abc", Ok(Some("abc")));
     check_bearer("bEaReR   abc.d-e_f~g+h/i==", Ok(Some("abc.d-e_f~g+h/i==")));
     check_bearer("Basic abc", Ok(None));

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -15,6 +16,7 @@ use wardgate_host_tests::envoy::{
     bootstrap::{Listener, bootstrap, cluster, http2_cluster, wardgate},
     issuer::{Algorithm, Issuer},
     sidecar::{FEED_SECRET, SIDECAR_CLUSTER, Sidecar},
+    wait::wait_until,
 };
 
 use super::{
@@ -30,9 +32,13 @@ use super::{
 const WARM_UP: usize = 3_000;
 /// Distinct tokens of an uncached bench: about ten times what the caches hold.
 const DISTINCT_TOKENS: usize = 20_000;
+/// What the gate itself answers: 200 once it has heard the sidecar.
+const HEALTH_PATH: &str = "/.wardgate/healthz";
+/// It takes one poll.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
 /// Fields of the access log where the gate decides.
 const WARDGATE_ACCESS_LOG: &str = "%START_TIME% %REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% \
-     %DURATION% %FILTER_STATE(wasm.wardgate.subject:PLAIN)% \
+     %DURATION% %REQ(X-WARDGATE-SUBJECT)% \
      %FILTER_STATE(wasm.wardgate.decision:PLAIN)%\n";
 
 /// One thing to measure.
@@ -47,9 +53,7 @@ struct Bench {
 
 impl Bench {
     fn round(&mut self, processes: &[u32], requests: usize) -> Result<()> {
-        let used = || {
-            processes.iter().map(|process| cpu_time(*process)).sum::<Result<std::time::Duration>>()
-        };
+        let used = || processes.iter().map(|process| cpu_time(*process)).sum::<Result<Duration>>();
         let before = used()?;
         self.load.run(&mut self.requests, requests)?;
         let spent = used()?.saturating_sub(before);
@@ -77,6 +81,12 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Outcome>> {
     let mut benches = benches(&issuer, &envoy, &sidecar, arguments)?;
     // The time of the rival's service counts; in all other benches it sleeps.
     let processes = [envoy.process_id().context("a container hides its time")?, service.child.id()];
+    if !arguments.native_only {
+        wait_until("the gate to be ready", READY_DEADLINE, || {
+            let request = wardgate_host_tests::envoy::client::Request::get(HEALTH_PATH);
+            Ok(request.send(envoy.listener("wardgate")?)?.status == 200)
+        })?;
+    }
     for bench in &mut benches {
         bench.load.run(&mut bench.requests, WARM_UP).with_context(|| bench.name)?;
     }
@@ -105,7 +115,7 @@ fn listeners(issuer: &Issuer, directory: &Path, native_only: bool) -> Result<Vec
     let native_log = directory.join("native.log");
     let native = |name, filters| {
         let access_log = Some((native_log.as_path(), native::ACCESS_LOG));
-        Listener { name, filters, cluster: "upstream", access_log }.to_json()
+        Listener { name, filters, cluster: "upstream", access_log, hardened: true }.to_json()
     };
     let mut listeners = vec![
         native("bare", vec![]),
@@ -122,7 +132,10 @@ fn listeners(issuer: &Issuer, directory: &Path, native_only: bool) -> Result<Vec
             [("wardgate", with_sidecar(issuer)), ("wardgate_standalone", standalone(issuer))]
         {
             let filters = vec![wardgate(&wasm, &configuration, &[FEED_SECRET])];
-            listeners.push(Listener { name, filters, cluster: "upstream", access_log }.to_json());
+            listeners.push(
+                Listener { name, filters, cluster: "upstream", access_log, hardened: true }
+                    .to_json(),
+            );
         }
     }
     Ok(listeners)

@@ -66,11 +66,10 @@ impl Walk<'_> {
         self.read("alg: none", &tokens::unsigned(&good)?, "401 token-algorithm-refused")?;
         let request = Request::get("/invoices/1");
         self.send("no credential", &request, "401 credential-missing")?;
-        // Envoy joins two `authorization` headers with a comma before any filter sees them.
         self.send(
             "two tokens in one request",
             &request.bearer(&good).bearer(&expired),
-            "401 credential-malformed",
+            "400 credential-repeated",
         )?;
         self.send("a public page needs none", &Request::get("/welcome"), "200")
     }
@@ -112,6 +111,8 @@ impl Walk<'_> {
         let (key, id) = tokens::create_api_key(&self.stage.sidecar, "ci", "viewer")?;
         self.key("good", &key, "200")?;
         self.key("last letter mistyped", &tokens::mistyped(&key), "401 api-key-malformed")?;
+        let two = Request::get("/invoices/1").header("x-api-key", &key).header("x-api-key", "wg_");
+        self.send("two keys in one request", &two, "400 credential-repeated")?;
         self.key(
             "well-formed, but nobody made it",
             &tokens::unknown_api_key()?,

@@ -1,0 +1,116 @@
+//! A real Envoy with the real sidecar: keys, audit, and what happens while the sidecar is away.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wardgate_host_tests::{
+    envoy::{
+        Envoy,
+        client::{Answer, Request},
+        sidecar::Sidecar,
+        wait::{wait_for, wait_until},
+    },
+    upstream::Upstream,
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct World {
+    envoy: Envoy,
+    sidecar: Sidecar,
+    _upstream: Upstream,
+    _directory: TempDir,
+}
+
+impl World {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start().unwrap();
+        let mut sidecar = Sidecar::init(&directory.path().join("sidecar"), None, None).unwrap();
+        sidecar.start().unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let envoy = sidecar.envoy(any, any, upstream.address()).unwrap().start().unwrap();
+        let world = Self { envoy, sidecar, _upstream: upstream, _directory: directory };
+        world.until(&Request::get("/.wardgate/healthz"), 200);
+        world
+    }
+
+    fn send(&self, request: &Request) -> Answer {
+        request.send(self.envoy.listener("gate").unwrap()).unwrap()
+    }
+
+    /// Repeats a request until its status is this one.
+    #[track_caller]
+    fn until(&self, request: &Request, status: u16) -> Answer {
+        let answer = wait_for(&format!("{status} to {request:?}"), PATIENCE, || {
+            Ok(Some(self.send(request)).filter(|answer| answer.status == status))
+        });
+        answer.unwrap()
+    }
+
+    fn api_key(&self, name: &str) -> (String, String) {
+        let made = self
+            .sidecar
+            .command(&["apikey", "create", "--name", name, "--role", "viewer"])
+            .unwrap();
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        (text("api_key"), text("id"))
+    }
+
+    fn audited(&self, path: &str) -> Vec<Value> {
+        let events = self.sidecar.audit().unwrap();
+        events.into_iter().filter(|event| event["path"] == path).collect()
+    }
+
+    #[track_caller]
+    fn until_audited(&self, path: &str, count: usize) {
+        wait_until("the audit log", PATIENCE, || Ok(self.audited(path).len() >= count)).unwrap();
+        assert_eq!(self.audited(path).len(), count);
+    }
+}
+
+fn with_key(path: &str, key: &str) -> Request {
+    Request::get(path).header("x-api-key", key)
+}
+
+#[test]
+fn tokens_and_keys_of_the_sidecar_work_and_a_revoked_key_does_not() {
+    let world = World::start();
+    let issued = world
+        .sidecar
+        .command(&["token", "issue", "--subject", "alice", "--role", "viewer"])
+        .unwrap();
+    let token = issued["access_token"].as_str().unwrap();
+    assert_eq!(world.send(&Request::get("/a").bearer(token)).status, 200);
+
+    let (key, id) = world.api_key("ci");
+    assert_eq!(world.send(&with_key("/a", &key)).status, 200);
+    world.sidecar.command(&["apikey", "revoke", &id]).unwrap();
+    assert_eq!(
+        world.until(&with_key("/a", &key), 401).reason().as_deref(),
+        Some("api-key-revoked")
+    );
+    assert_eq!(world.envoy.traps().unwrap(), 0);
+}
+
+#[test]
+fn while_the_sidecar_is_away_what_is_known_is_decided_and_no_event_is_lost() {
+    let mut world = World::start();
+    let (known, _) = world.api_key("known");
+    let (unseen, _) = world.api_key("unseen");
+    assert_eq!(world.send(&with_key("/before", &known)).status, 200);
+    world.until_audited("/before", 1);
+
+    world.sidecar.kill();
+    assert_eq!(world.send(&with_key("/away", &known)).status, 200);
+    let refused = world.send(&with_key("/away", &unseen));
+    assert_eq!((refused.status, refused.reason().as_deref()), (503, Some("sidecar-unreachable")));
+    assert_eq!(world.send(&Request::get("/away")).status, 401);
+    assert_eq!(world.audited("/away").len(), 0);
+
+    world.sidecar.start().unwrap();
+    world.until_audited("/away", 3);
+    world.until(&with_key("/back", &unseen), 200);
+    assert_eq!(world.envoy.traps().unwrap(), 0);
+}
