@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -272,17 +273,58 @@ pub(super) struct EnvoyConfig {
     /// Where Envoy's administration interface listens.
     #[arg(long, default_value = "127.0.0.1:9901", value_name = "ADDRESS")]
     pub(super) admin: SocketAddr,
-    /// The upstream.
-    #[arg(long, default_value = "127.0.0.1:8182", value_name = "ADDRESS")]
-    pub(super) upstream: SocketAddr,
+    /// The upstream; a name is looked up by Envoy, again and again.
+    #[arg(long, default_value = "127.0.0.1:8182", value_name = "HOST:PORT")]
+    pub(super) upstream: Upstream,
     /// File of the access log. Default: standard output.
     #[arg(long, default_value = "/dev/stdout", value_name = "FILE")]
     pub(super) access_log: PathBuf,
 }
 
+/// A host, by address or by name, and a port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Upstream {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+impl FromStr for Upstream {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let wrong = "expected HOST:PORT, as 127.0.0.1:8182 or orders:8080";
+        let (name, port) = text.rsplit_once(':').ok_or(wrong)?;
+        let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        // Digits and dots alone are an address with a mistake (RFC 1123 §2.1).
+        let right =
+            name.bytes().all(of_name) && name.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let port = port.parse().map_err(|_| wrong)?;
+        if right { Ok(Self::Name(name.to_owned(), port)) } else { Err(wrong) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+
+    use super::Upstream;
+
+    #[test]
+    fn an_upstream_is_an_address_or_a_name() {
+        assert_eq!(
+            "[::1]:80".parse(),
+            Ok(Upstream::Address(([0, 0, 0, 0, 0, 0, 0, 1], 80).into()))
+        );
+        assert_eq!("orders.shop:80".parse(), Ok(Upstream::Name("orders.shop".to_owned(), 80)));
+        for wrong in
+            ["", "orders", "orders:", "orders:x", "1.2.3.400:80", ":80", "a b:80", "a/b:80"]
+        {
+            assert!(wrong.parse::<Upstream>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

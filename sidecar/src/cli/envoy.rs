@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wardgate_core::config::plugin::PluginConfig;
 
-use super::arguments::{Envoy, EnvoyConfig};
+use super::arguments::{Envoy, EnvoyConfig, Upstream};
 use super::{Failure, loaded, print};
 use crate::config::Loaded;
 
@@ -23,13 +23,18 @@ fn bootstrap(asked: &EnvoyConfig, loaded: &Loaded) -> Result<String, Failure> {
     let socket = loaded.resolve(&loaded.config.internal.socket);
     // Envoy may be started elsewhere.
     let socket = std::path::absolute(socket).map_err(Failure::failed)?;
+    let (kind, host, port) = match &asked.upstream {
+        Upstream::Address(address) => ("STATIC", address.ip().to_string(), address.port()),
+        Upstream::Name(name, port) => ("STRICT_DNS", name.clone(), *port),
+    };
     let filled = [
         ("@LISTEN_ADDRESS@", quoted(&asked.listen.ip().to_string())),
         ("@LISTEN_PORT@", asked.listen.port().to_string()),
         ("@ADMIN_ADDRESS@", quoted(&asked.admin.ip().to_string())),
         ("@ADMIN_PORT@", asked.admin.port().to_string()),
-        ("@UPSTREAM_ADDRESS@", quoted(&asked.upstream.ip().to_string())),
-        ("@UPSTREAM_PORT@", asked.upstream.port().to_string()),
+        ("@UPSTREAM_TYPE@", kind.to_owned()),
+        ("@UPSTREAM_ADDRESS@", quoted(&host)),
+        ("@UPSTREAM_PORT@", port.to_string()),
         ("@ACCESS_LOG@", quoted_path(&asked.access_log)?),
         ("@WASM@", quoted_path(&asked.wasm)?),
         ("@SIDECAR_SOCKET@", quoted_path(&socket)?),
