@@ -98,7 +98,7 @@ impl ApiKey {
         }
         let mut text = format!("{PREFIX}{environment}_").into_bytes();
         // Bytes from 248 on are skipped: 256 is no multiple of 62, and some letters would be likelier.
-        let letters = random.iter().filter(|byte| **byte < 248).filter_map(letter_of);
+        let letters = random.iter().copied().filter(|byte| *byte < 248).filter_map(letter_of);
         text.extend(letters.take(ID_LETTERS.saturating_add(SECRET_LETTERS)));
         let sum = checksum(&text);
         text.push(b'_');
@@ -173,7 +173,7 @@ fn is_environment(text: &[u8]) -> bool {
         && text.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
-fn letter_of(byte: &u8) -> Option<u8> {
+fn letter_of(byte: u8) -> Option<u8> {
     ALPHABET.get(usize::from(byte % 62)).copied()
 }
 

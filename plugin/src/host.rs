@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use core::ptr::{null, null_mut};
+use core::ptr::{null, null_mut, slice_from_raw_parts_mut};
 
 /// A status other than `Ok`, as the ABI numbers them (1 `NotFound`, 2 `BadArgument`, …).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,7 +148,7 @@ fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> HostResult<Vec<u
     }
     // SAFETY: on success the host returns memory that it got from `proxy_on_memory_allocate`, which
     // allocates exactly `size` bytes by the global allocator and gives up ownership of them.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    Ok(unsafe { Box::from_raw(slice_from_raw_parts_mut(data, size)) }.into_vec())
 }
 
 /// Writes a line to the proxy's log. A log that cannot be written is no reason to fail.

@@ -264,13 +264,10 @@ impl State {
         let answer = body.and_then(|body| parse_strict(&body).ok());
         let answer =
             answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
-        match answer {
-            Some(answer) => Some(self.gate.api_key_answered(id, &answer)),
-            None => {
-                self.gate.api_key_not_answered();
-                None
-            }
+        if answer.is_none() {
+            self.gate.api_key_not_answered();
         }
+        answer.map(|answer| self.gate.api_key_answered(id, &answer))
     }
 
     fn resume_all(&mut self, id: &str) {

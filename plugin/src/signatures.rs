@@ -55,9 +55,14 @@ fn ask_host(
     signature: &[u8],
 ) -> Option<SignatureVerdict> {
     let hash = host_hash(algorithm)?;
-    let converted = match algorithm {
-        Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512 => Some(ecdsa_der(signature)?),
-        _ => None,
+    let converted = if is_ecdsa(algorithm) {
+        match ecdsa_der(signature) {
+            Some(der) => Some(der),
+            // A signature with a zero in it has no DER form, and no key makes one.
+            None => return Some(SignatureVerdict::Invalid),
+        }
+    } else {
+        None
     };
     let signature = converted.as_deref().unwrap_or(signature);
     let argument = argument(hash, key.spki_der()?, signature, signing_input);
@@ -65,6 +70,11 @@ fn ask_host(
     // Field 1, `result`, is true; a false one is absent in proto3. Anything else is no yes.
     let is_valid = answer.starts_with(&[0x08, 0x01]);
     Some(if is_valid { SignatureVerdict::Valid } else { SignatureVerdict::Invalid })
+}
+
+/// Whether the signature is a pair of numbers, which the host wants as ASN.1.
+fn is_ecdsa(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Es256 | Algorithm::Es384 | Algorithm::Es512)
 }
 
 /// The hash of the algorithms that the host verifies: RSA PKCS #1 v1.5 and ECDSA. It has no padding

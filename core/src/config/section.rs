@@ -57,11 +57,11 @@ macro_rules! section {
                 at: &$crate::config::At<'_>,
                 problems: &mut $crate::config::Problems,
             ) -> Option<Self> {
+                const KEYS: &[&str] = &[$( $crate::section!(@key $field $($key)?) ),*];
                 let Some(members) = value.as_object() else {
                     at.problem(problems, concat!("expected an object with the keys of `", $title, "`"));
                     return None;
                 };
-                const KEYS: &[&str] = &[$( $crate::section!(@key $field $($key)?) ),*];
                 for key in members.keys() {
                     if !KEYS.contains(&key.as_str()) {
                         at.name(key).problem(problems, format!("unknown key; known here: {}", KEYS.join(", ")));

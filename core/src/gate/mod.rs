@@ -107,13 +107,10 @@ impl Gate {
         if self.is_health_path(intake.path) {
             return self.health();
         }
-        let judged = match path::judge(intake.path) {
-            Ok(judged) => judged,
-            Err(_) => {
-                let path = without_query(intake.path);
-                let case = Case { intake: &intake, path, route: None, request };
-                return self.deny(Reason::RequestMalformed, &case, None, edge);
-            }
+        let Ok(judged) = path::judge(intake.path) else {
+            let path = without_query(intake.path);
+            let case = Case { intake: &intake, path, route: None, request };
+            return self.deny(Reason::RequestMalformed, &case, None, edge);
         };
         self.decide_path(request, &intake, &judged, edge)
     }
@@ -173,26 +170,9 @@ impl Gate {
             }
             Decision::Deny { reason, route } => {
                 let route = route.map(|id| policy.route(id)).or(case.route);
-                let reason = self.reason_for(reason, &principal, credentials);
+                let reason = reason_for(reason, &principal, credentials);
                 self.deny(reason, &Case { route, ..*case }, Some(&principal), edge)
             }
-        }
-    }
-
-    /// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where
-    /// the route takes a credential.
-    fn reason_for(
-        &self,
-        reason: Reason,
-        principal: &Principal,
-        credentials: &[Credential],
-    ) -> Reason {
-        let takes_one = credentials.iter().any(|credential| *credential != Credential::None);
-        let lacks = matches!(reason, Reason::PermissionMissing | Reason::ScopeInsufficient);
-        if lacks && takes_one && principal.auth == AuthKind::None {
-            Reason::CredentialMissing
-        } else {
-            reason
         }
     }
 
@@ -262,6 +242,18 @@ struct Case<'a> {
     /// The permit route that matches best.
     route: Option<&'a Route>,
     request: Request<'a>,
+}
+
+/// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where the
+/// route takes a credential.
+fn reason_for(reason: Reason, principal: &Principal, credentials: &[Credential]) -> Reason {
+    let takes_one = credentials.iter().any(|credential| *credential != Credential::None);
+    let lacks = matches!(reason, Reason::PermissionMissing | Reason::ScopeInsufficient);
+    if lacks && takes_one && principal.auth == AuthKind::None {
+        Reason::CredentialMissing
+    } else {
+        reason
+    }
 }
 
 /// The query may hold secrets, and stays out of every record.

@@ -88,9 +88,16 @@ impl Principal {
     pub fn memory_bytes(&self) -> usize {
         let texts = [&self.issuer, &self.subject, &self.credential_id];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-        texts.saturating_add(headers).saturating_add(size_of::<Self>()).saturating_add(256)
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len().saturating_add(value.len()).saturating_add(64))
+            .sum();
+        texts
+            .saturating_add(headers)
+            .saturating_add(self.grants.memory_bytes())
+            .saturating_add(size_of::<Self>())
+            .saturating_add(256)
     }
 
     fn identity_headers(&self) -> Vec<(String, Vec<u8>)> {

@@ -97,7 +97,8 @@ fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], n
             Step::LookUpApiKey(id) => {
                 let mut records = fixtures.iter().map(|fixture| &fixture.record);
                 let record = records.find(|record| record.id == id).cloned();
-                let answer = ApiKeyLookupAnswer { record, valid_for_seconds: 60, api_key_revision: 1 };
+                let answer =
+                    ApiKeyLookupAnswer { record, valid_for_seconds: 60, api_key_revision: 1 };
                 gate.api_key_answered(&id, &answer).expect("an answer of the time");
                 may_look_up = false;
             }

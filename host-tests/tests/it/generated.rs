@@ -74,7 +74,12 @@ fn generated_list_of_reasons_is_current() {
          | code | status | meaning |\n| --- | --- | --- |\n",
     );
     for reason in Reason::ALL {
-        page.push_str(&format!("| `{}` | {} | {} |\n", reason.code(), reason.status(), reason.title()));
+        page.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            reason.code(),
+            reason.status(),
+            reason.title()
+        ));
     }
     check("docs/reasons.md", &page);
 }

@@ -62,7 +62,11 @@ fn wrong(gate: &mut Gate, case: &Case, built: &BuiltRequest) -> Vec<String> {
     compare("decision", decision, Some(expect.decision.word()));
     compare("reason", reason, expect.reason().map(Reason::code));
     if expect.route.is_some() {
-        compare("route", route.map(|route| if route == "-" { "none" } else { route }), expect.route.as_deref());
+        compare(
+            "route",
+            route.map(|route| if route == "-" { "none" } else { route }),
+            expect.route.as_deref(),
+        );
     }
     match &outcome {
         Outcome::Forwarded { headers } if expect.decision != Decision::Deny => {
