@@ -208,11 +208,13 @@ impl Gate {
         self.record(outcome, case, principal, None, Some(&address));
         let takes =
             |credential| case.route.is_some_and(|route| route.credentials.contains(&credential));
+        let route = case.route.filter(|_| reason == Reason::ScopeInsufficient);
+        let scope = route.map(|route| self.policy.scopes_for(route));
         let offer = Offer {
             realm: &self.realm,
             bearer: takes(Credential::Jwt),
             api_key: takes(Credential::ApiKey),
-            scope: None,
+            scope: scope.as_deref().filter(|scope| !scope.is_empty()),
         };
         let mut note = note(outcome, case);
         note.forged = case.intake.forged.iter().map(|name| (*name).to_vec()).collect();

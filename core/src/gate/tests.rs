@@ -229,6 +229,25 @@ fn a_role_that_the_issuer_may_not_claim_grants_nothing() {
 }
 
 #[test]
+fn a_token_without_the_scope_is_told_which_would_do() {
+    let mut config = config(false);
+    config["policy"]["scope_permissions"] =
+        json!({"things:read": ["read"], "things:write": ["write"]});
+    let mut bench = bench_of(&config);
+    let mut claims = claims("42");
+    claims["scope"] = json!("things:write");
+    let token = token(&claims);
+    match bench.ask("GET", "/things/1", &[(b"authorization", token.as_bytes())], true) {
+        Step::Answer(answer, _) => {
+            assert_eq!(answer.details, "scope-insufficient");
+            let (_, challenge) = &answer.headers[1];
+            assert!(challenge.ends_with("scope=\"things:read\""), "{challenge}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_second_look_at_a_token_checks_no_signature_but_its_times() {
     let mut bench = alone();
     let token = viewer();

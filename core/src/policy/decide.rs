@@ -133,6 +133,16 @@ impl Policy {
         }
     }
 
+    /// The scopes that name a permission which `route` takes, in order and separated by spaces: what
+    /// a client may ask its issuer for (`scope` of RFC 6750 §3).
+    pub fn scopes_for(&self, route: &Route) -> String {
+        let required = [&route.requirement.all, &route.requirement.any];
+        let names = self.scope_permissions.iter().filter(|(_, permissions)| {
+            required.into_iter().any(|required| permissions.contains_any(required))
+        });
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
     /// Decides about a CORS preflight, found with the method that it asks for. It has no credential
     /// by design, so only forbids of everyone count.
     pub fn authorize_preflight(&self, found: &Found) -> Decision {
