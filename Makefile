@@ -12,6 +12,10 @@ PINNED_ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy
 # A path, or `docker` to run the image ENVOY_IMAGE.
 ENVOY ?= $(PINNED_ENVOY)
 ENVOY_IMAGE ?= envoyproxy/envoy:v$(ENVOY_VERSION)
+WARDGATE_IMAGE ?= wardgate:latest
+FILTER_IMAGE ?= wardgate-filter:latest
+# What images are built on; its C library must not be older than the one of this machine.
+BASE ?= debian:bookworm-slim
 # Only the pinned binary is a file that make can bring.
 ENVOY_NEEDS := $(if $(filter $(PINNED_ENVOY),$(ENVOY)),$(PINNED_ENVOY),envoy-given)
 WASM := $(TARGET)/wardgate.wasm
@@ -98,11 +102,21 @@ release: ## Build the binaries: wardgate, and demo, bench and soak
 envoy: $(PINNED_ENVOY) ## Download the pinned Envoy into .tools
 	$(PINNED_ENVOY) --version
 
+.PHONY: image
+image: wasm release ## Build the images: wardgate (the sidecar) and wardgate-filter (for Istio and Envoy Gateway)
+	mkdir -p $(TARGET)/image
+	cp $(WASM) $(TARGET)/release/wardgate $(TARGET)/image/
+	docker build --tag $(WARDGATE_IMAGE) --build-arg BASE=$(BASE) --file envoy/Dockerfile $(TARGET)/image
+	docker build --tag $(FILTER_IMAGE) --file envoy/Dockerfile.filter $(TARGET)/image
+	docker run --rm --network none $(WARDGATE_IMAGE) --version
+
+# Without a context: the only thing copied comes from the image imported first.
 .PHONY: envoy-image
-envoy-image: $(PINNED_ENVOY) ## Build a Docker image from the pinned Envoy, where no registry answers
+envoy-image: $(PINNED_ENVOY) ## Build ENVOY_IMAGE from the pinned Envoy and BASE, where no registry answers
 	echo "building $(ENVOY_IMAGE) from $(PINNED_ENVOY): the pinned binary, NOT the official image"
-	tar -C $(dir $(PINNED_ENVOY)) -cf - envoy | docker import --change 'ENTRYPOINT ["/envoy"]' - wardgate-envoy:binary >/dev/null
-	docker build --tag $(ENVOY_IMAGE) --file envoy/Dockerfile.envoy .
+	tar -C $(dir $(PINNED_ENVOY)) -cf - envoy | docker import - wardgate-envoy:binary >/dev/null
+	docker build --tag $(ENVOY_IMAGE) --build-arg BASE=$(BASE) - <envoy/Dockerfile.envoy
+	docker run --rm --network none --entrypoint envoy $(ENVOY_IMAGE) --version
 
 .PHONY: clean
 clean: ## Remove what was built, not the tools
