@@ -116,6 +116,7 @@ envoy-image: $(PINNED_ENVOY) ## Build ENVOY_IMAGE from the pinned Envoy and BASE
 	echo "building $(ENVOY_IMAGE) from $(PINNED_ENVOY): the pinned binary, NOT the official image"
 	tar -C $(dir $(PINNED_ENVOY)) -cf - envoy | docker import - wardgate-envoy:binary >/dev/null
 	docker build --tag $(ENVOY_IMAGE) --build-arg BASE=$(BASE) - <envoy/Dockerfile.envoy
+	docker rmi wardgate-envoy:binary >/dev/null
 	docker run --rm --network none --entrypoint envoy $(ENVOY_IMAGE) --version
 
 .PHONY: clean

@@ -12,6 +12,8 @@
 )]
 
 mod cases_core;
+mod docker_compose;
+mod docker_support;
 mod envoy_cases;
 mod envoy_filter;
 mod envoy_harness;
