@@ -68,7 +68,8 @@ impl Engine {
     }
 
     /// The host's network, so that ports and loopback are the same as for a binary; the paths of
-    /// the repository and of `work` too, so that one configuration fits both.
+    /// the repository, of `work` and of temporary files too, where tests have sockets and access
+    /// logs, so that one configuration fits both.
     fn docker_command(
         image: &str,
         environment: &[(String, String)],
@@ -82,12 +83,12 @@ impl Engine {
             rustix::process::getuid().as_raw(),
             rustix::process::getgid().as_raw()
         );
-        let (work, repository) = (work.display(), repository());
-        let repository = repository.display();
+        let (repository, temporary) = (repository(), env::temp_dir());
         let mut command = Command::new("docker");
         command.args(["run", "--rm", "--network", "host", "--name", &name, "--user", &user]);
-        command.args(["--volume", &format!("{repository}:{repository}:ro")]);
-        command.args(["--volume", &format!("{work}:{work}")]);
+        for (path, mode) in [(repository.as_path(), "ro"), (&temporary, "rw"), (work, "rw")] {
+            command.args(["--volume", &format!("{0}:{0}:{mode}", path.display())]);
+        }
         // Names only: docker takes the values from its own environment, not from a command line
         // that every user of the machine can read.
         command.args(environment.iter().flat_map(|(name, _)| ["--env", name.as_str()]));
