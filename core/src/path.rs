@@ -69,33 +69,44 @@ impl<'a> JudgedPath<'a> {
         Segments::of(self.path, self.escaped)
     }
 
-    /// The path as the most eager upstream reads it: decoded as often as it goes, parameters cut
-    /// off, slashes merged. `None` when the path is not ambiguous.
+    /// The path as the most eager upstreams read it: decoded as often as it goes, parameters cut
+    /// off, slashes merged; some cut parameters before they decode, so there are two readings. None
+    /// when the path is not ambiguous.
     ///
-    /// Forbids are matched against this reading too: a route that accepts `%2F` must not be a way
-    /// around them.
-    pub fn eager_reading(&self) -> Option<Vec<u8>> {
+    /// Forbids are matched against these too: a route that accepts `%2F` must not be a way around
+    /// them, nor `;a%2Fb`, of which one reader sees a directory and another nothing.
+    pub fn eager_readings(&self) -> Vec<Vec<u8>> {
         if self.ambiguities.is_empty() {
-            return None;
+            return Vec::new();
         }
-        let once = decode(self.path).0;
-        let decoded = if has_escape(&once) { decode(&once).0 } else { once };
-        let mut eager = Vec::with_capacity(decoded.len());
-        let end = decoded.iter().position(|byte| matches!(byte, b'?' | b'#'));
-        let decoded = decoded.get(..end.unwrap_or(decoded.len())).unwrap_or_default();
-        let closed = decoded.last() == Some(&b'/');
-        for segment in decoded.split(|byte| *byte == b'/') {
-            let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-            if !name.is_empty() {
-                eager.push(b'/');
-                eager.extend_from_slice(name);
-            }
+        let mut cut = Vec::with_capacity(self.path.len());
+        for segment in self.path.split(|byte| *byte == b'/').skip(1) {
+            cut.push(b'/');
+            cut.extend_from_slice(segment.split(|byte| *byte == b';').next().unwrap_or_default());
         }
-        if closed || eager.is_empty() {
-            eager.push(b'/');
-        }
-        Some(eager)
+        vec![eager_reading(self.path), eager_reading(&cut)]
     }
+}
+
+/// One eager reading of a path.
+fn eager_reading(path: &[u8]) -> Vec<u8> {
+    let once = decode(path).0;
+    let decoded = if has_escape(&once) { decode(&once).0 } else { once };
+    let mut eager = Vec::with_capacity(decoded.len());
+    let end = decoded.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    let decoded = decoded.get(..end.unwrap_or(decoded.len())).unwrap_or_default();
+    let closed = decoded.last() == Some(&b'/');
+    for segment in decoded.split(|byte| *byte == b'/') {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        if !name.is_empty() {
+            eager.push(b'/');
+            eager.extend_from_slice(name);
+        }
+    }
+    if closed || eager.is_empty() {
+        eager.push(b'/');
+    }
+    eager
 }
 
 /// The segments of a path, decoded once as they are compared. A clone costs nothing, so that a

@@ -31,8 +31,8 @@ const CONFIG: &str = r#"{"policy":{"version":1,
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(config) = PluginConfig::parse(CONFIG.as_bytes()) else { panic!("the configuration is bad") };
-    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
-    let Ok(mut gate) = Gate::new(&config, &|_| None, seed) else { panic!("the policy is bad") };
+    let seed = Seed([1, 2, 3, 4]);
+    let Ok(mut gate) = Gate::new(&config, &|_| None, seed, None) else { panic!("the policy is bad") };
     // Fields are lines `name:value`, after a leading colon if there is one.
     let fields: Vec<(&[u8], &[u8])> = bytes
         .split(|byte| *byte == b'\n')

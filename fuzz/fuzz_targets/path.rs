@@ -9,7 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     if judged.ambiguities().is_empty() {
         assert!(judged.path().starts_with(b"/"));
         assert!(!judged.path().windows(2).any(|pair| pair == b"//"));
-        assert!(!judged.path().windows(3).any(|three| three == b"/.." || three == b"%2f"));
+        let mut segments = judged.path().split(|byte| *byte == b'/');
+        assert!(!segments.any(|segment| segment == b"." || segment == b".."));
     }
     for _ in judged.segments() {}
 });

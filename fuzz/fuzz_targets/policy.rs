@@ -9,8 +9,8 @@ use wardgate_core::policy::Policy;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(config) = PluginConfig::parse(bytes) {
-        let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
-        if let Err(problems) = Gate::new(&config, &|_| None, seed) {
+        let seed = Seed([1, 2, 3, 4]);
+        if let Err(problems) = Gate::new(&config, &|_| None, seed, None) {
             assert!(!problems.is_empty());
         }
     }

@@ -3,6 +3,7 @@
 //! Everything here translates between the proxy and `wardgate-core`: host calls into values, values
 //! into host calls. No decision is made here.
 
+mod audit;
 mod host;
 mod metrics;
 mod pairs;

@@ -23,7 +23,7 @@ impl Metrics {
     }
 
     /// Brings the proxy's metrics up to date.
-    pub(crate) fn update(&mut self, gate: &mut Gate) {
+    pub(crate) fn update(&mut self, gate: &Gate) {
         let counters = gate.counters().clone();
         self.count("wardgate.requests.permitted", counters.permitted);
         self.count("wardgate.requests.shadow_denied", counters.shadow_denied);
@@ -36,8 +36,8 @@ impl Metrics {
         self.count("wardgate.token_cache.hits", counters.token_cache_hits);
         self.count("wardgate.token_cache.misses", counters.token_cache_misses);
         self.count("wardgate.sidecar.calls_failed", self.failed_calls);
-        if let Some(audit) = gate.audit() {
-            let counts = audit.counts();
+        let counts = gate.audit().and_then(|audit| Some(audit.try_borrow().ok()?.counts()));
+        if let Some(counts) = counts {
             self.count("wardgate.audit.recorded", counts.recorded);
             self.count("wardgate.audit.acknowledged", counts.acknowledged);
             self.count("wardgate.audit.lost", counts.lost);

@@ -69,6 +69,10 @@ impl State {
     fn begin(&mut self, context: u32, headers: Vec<u8>) -> (Action, bool) {
         match self.step(&headers, true) {
             Some(Step::LookUpApiKey(id)) => (self.look_up(&id, Waiting { context, headers }), true),
+            None => {
+                self.gate.host_failed();
+                (fail(), false)
+            }
             step => (act(step), false),
         }
     }
@@ -108,7 +112,7 @@ impl State {
         let parts = RequestParts { method: "POST", path: API_KEY_LOOKUP_PATH, body: &body };
         let called = sidecar.call(purpose, parts, stream).is_ok();
         if !called {
-            self.gate.api_key_not_answered();
+            self.gate.api_key_not_answered(id);
             self.metrics.call_failed();
         }
         called

@@ -14,6 +14,7 @@ use wardgate_core::secret::Secret;
 use wardgate_core::wire::mac::{MIN_SECRET_BYTES, RequestParts};
 use wardgate_core::wire::{AUDIT_PATH, ApiKeyLookupAnswer, AuditAnswer, SNAPSHOT_PATH, Snapshot};
 
+use crate::audit;
 use crate::host::{self, Buffer, Level};
 use crate::metrics::Metrics;
 use crate::request::Stream;
@@ -85,11 +86,9 @@ fn configure() -> Result<State, Problems> {
         })?;
     let config = PluginConfig::parse(&text)?;
     let environment = |name: &str| std::env::var(name).ok();
-    let seed = Seed {
-        hash_keys: [random()?, random()?, random()?, random()?].map(u64::from_ne_bytes),
-        incarnation: random()?,
-    };
-    let gate = Gate::new(&config, &environment, seed);
+    let seed = Seed([random()?, random()?, random()?, random()?].map(u64::from_ne_bytes));
+    let audit = config.feed.as_ref().map(|feed| audit::shared(feed, &config.limits)).transpose()?;
+    let gate = Gate::new(&config, &environment, seed, audit);
     let sidecar = config.feed.map(|feed| sidecar(feed, &environment)).transpose();
     let (gate, sidecar) = match (gate, sidecar) {
         (Ok(gate), Ok(sidecar)) => (gate, sidecar),
@@ -125,11 +124,11 @@ fn sidecar(feed: Feed, environment: &dyn Fn(&str) -> Option<String>) -> Result<S
     }
 }
 
-fn problem(path: &str, message: &str) -> Problems {
+pub(crate) fn problem(path: &str, message: &str) -> Problems {
     vec![Problem { path: path.to_owned(), message: message.to_owned() }]
 }
 
-fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problems> {
+pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problems> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|_| problem("", "the proxy gives no randomness"))?;
     Ok(bytes)
@@ -161,7 +160,7 @@ impl State {
         self.give_up(now);
         self.poll(now);
         self.deliver(now);
-        self.metrics.update(&mut self.gate);
+        self.metrics.update(&self.gate);
     }
 
     /// Ends the wait for answers that will not come.
@@ -199,6 +198,7 @@ impl State {
         sidecar.next_delivery_nanoseconds = now.saturating_add(DELIVERY_NANOSECONDS);
         let Some(audit) = self.gate.audit() else { return };
         let Ok(time) = host::now_nanoseconds() else { return };
+        let Ok(mut audit) = audit.try_borrow_mut() else { return };
         let Some(body) = audit.next_delivery(time / 1_000_000) else { return };
         let parts = RequestParts { method: "POST", path: AUDIT_PATH, body: &body };
         if sidecar.call(Purpose::Audit, parts, None).is_err() {
@@ -235,7 +235,14 @@ impl State {
     fn take_snapshot(&mut self, body: Option<Vec<u8>>) -> Option<()> {
         let snapshot: Snapshot = serde_json::from_value(parse_strict(&body?).ok()?).ok()?;
         match self.gate.apply_snapshot(&snapshot) {
-            Ok(()) => Some(()),
+            Ok(skipped) => {
+                for issuer in skipped {
+                    let message =
+                        format!("wardgate: the sidecar's keys of {issuer} are no JWK Set");
+                    host::log(Level::Error, &message);
+                }
+                Some(())
+            }
             Err(error) => {
                 host::log(Level::Error, &format!("wardgate: {error}"));
                 None
@@ -250,10 +257,12 @@ impl State {
             sidecar.next_delivery_nanoseconds = now.saturating_add(RETRY_NANOSECONDS);
             return None;
         };
-        let audit = self.gate.audit()?;
+        let mut audit = self.gate.audit()?.try_borrow_mut().ok()?;
         audit.acknowledge(answer.acknowledged);
+        let is_busy = audit.has_full_batch();
+        drop(audit);
         // A busy worker fills batches faster than ticks come; a quiet one waits for a few events.
-        if audit.has_full_batch() {
+        if is_busy {
             sidecar.next_delivery_nanoseconds = now;
             self.deliver(now);
         }
@@ -265,7 +274,7 @@ impl State {
         let answer =
             answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
         if answer.is_none() {
-            self.gate.api_key_not_answered();
+            self.gate.api_key_not_answered(id);
         }
         answer.map(|answer| self.gate.api_key_answered(id, &answer))
     }

@@ -1,6 +1,6 @@
 //! Calls to the sidecar: what is on its way, and for whom.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use wardgate_core::config::plugin::Feed;
 use wardgate_core::secret::Secret;
@@ -11,8 +11,8 @@ use crate::host::{self, Buffer, HostResult, Map};
 
 /// Longest answer that is read; a snapshot with the keys of many issuers is far below.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-/// How many requests may wait for answers at once in one worker: each holds its headers.
-pub(crate) const MAX_WAITING: usize = 1024;
+/// Headers of the requests that may wait for answers at once in one worker, in bytes.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
 /// What a call was made for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,6 +36,15 @@ struct Call {
     stream: Option<u32>,
 }
 
+impl Call {
+    fn api_key(&self) -> Option<&str> {
+        match &self.purpose {
+            Purpose::ApiKey(id) => Some(id),
+            Purpose::Snapshot | Purpose::Audit => None,
+        }
+    }
+}
+
 /// A request that waits for the answer about an API key.
 #[derive(Debug)]
 pub(crate) struct Waiting {
@@ -55,6 +64,7 @@ pub(crate) struct Sidecar {
     nonces: u64,
     calls: HashMap<u32, Call>,
     waiting: HashMap<String, Vec<Waiting>>,
+    waiting_bytes: usize,
     /// When to ask for news next, by the monotonic clock.
     pub(crate) next_poll_nanoseconds: u64,
     /// When to deliver events next, by the monotonic clock.
@@ -71,6 +81,7 @@ impl Sidecar {
             nonces: 0,
             calls: HashMap::new(),
             waiting: HashMap::new(),
+            waiting_bytes: 0,
             next_poll_nanoseconds: 0,
             next_delivery_nanoseconds: 0,
         }
@@ -150,33 +161,44 @@ impl Sidecar {
 
     /// Puts a request among those that wait for the key of `id`; gives it back if too many wait.
     pub(crate) fn wait(&mut self, id: &str, waiting: Waiting) -> Result<(), Waiting> {
-        let count: usize = self.waiting.values().map(Vec::len).sum();
-        if count >= MAX_WAITING {
+        let bytes = self.waiting_bytes.saturating_add(waiting.headers.len());
+        if bytes > MAX_WAITING_BYTES {
             return Err(waiting);
         }
+        self.waiting_bytes = bytes;
         self.waiting.entry(id.to_owned()).or_default().push(waiting);
         Ok(())
     }
 
     /// The requests that wait for the key of `id`, which wait no longer.
     pub(crate) fn take_waiting(&mut self, id: &str) -> Vec<Waiting> {
-        self.waiting.remove(id).unwrap_or_default()
+        let waiting = self.waiting.remove(id).unwrap_or_default();
+        let bytes = waiting.iter().map(|waiting| waiting.headers.len()).sum();
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
+        waiting
     }
 
     /// Forgets a stream that is gone: its request, and its calls, whose answers will not come. Others
     /// that wait for the same key are then abandoned, and the next tick asks for them.
     pub(crate) fn forget(&mut self, context: u32) {
         self.calls.retain(|_, call| call.stream != Some(context));
+        let bytes = &mut self.waiting_bytes;
         self.waiting.retain(|_, waiting| {
-            waiting.retain(|waiting| waiting.context != context);
+            waiting.retain(|waiting| {
+                let stays = waiting.context != context;
+                let freed = if stays { 0 } else { waiting.headers.len() };
+                *bytes = bytes.saturating_sub(freed);
+                stays
+            });
             !waiting.is_empty()
         });
     }
 
     /// Ids of keys that requests wait for while no call is on its way.
     pub(crate) fn abandoned(&self) -> Vec<String> {
+        let called: HashSet<&str> = self.calls.values().filter_map(Call::api_key).collect();
         let ids = self.waiting.keys();
-        ids.filter(|id| !self.is_calling(&Purpose::ApiKey((*id).clone()))).cloned().collect()
+        ids.filter(|id| !called.contains(id.as_str())).cloned().collect()
     }
 
     /// A nonce that this VM has not used; the base is random, so no other VM has either.

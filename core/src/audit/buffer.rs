@@ -34,8 +34,8 @@ pub struct Counts {
 /// Events in order, as JSON objects with commas between them.
 #[derive(Debug)]
 struct Batch {
-    first: u64,
     last: u64,
+    count: u64,
     events: Vec<u8>,
 }
 
@@ -58,6 +58,11 @@ impl AuditBuffer {
             lost: None,
             counts: Counts::default(),
         }
+    }
+
+    /// Changes the bound; events above it stay until they are delivered.
+    pub fn set_limit(&mut self, limit_bytes: usize) {
+        self.limit_bytes = limit_bytes;
     }
 
     /// Records an event. When the buffer is full the event is counted as lost, and the gap is itself
@@ -88,8 +93,7 @@ impl AuditBuffer {
     pub fn acknowledge(&mut self, sequence: u64) {
         while let Some(batch) = self.batches.front().filter(|batch| batch.last <= sequence) {
             self.bytes = self.bytes.saturating_sub(batch.events.len());
-            let events = batch.last.saturating_sub(batch.first).saturating_add(1);
-            self.counts.acknowledged = self.counts.acknowledged.saturating_add(events);
+            self.counts.acknowledged = self.counts.acknowledged.saturating_add(batch.count);
             self.batches.pop_front();
         }
     }
@@ -136,7 +140,7 @@ impl AuditBuffer {
         }
         let fits = self.batches.back().is_some_and(|batch| batch.events.len() < BATCH_BYTES);
         if !fits {
-            self.batches.push_back(Batch { first: sequence, last: sequence, events: Vec::new() });
+            self.batches.push_back(Batch { last: sequence, count: 0, events: Vec::new() });
         }
         let Some(batch) = self.batches.back_mut() else { return };
         let before = batch.events.len();
@@ -145,6 +149,7 @@ impl AuditBuffer {
         }
         write(&mut batch.events);
         batch.last = sequence;
+        batch.count = batch.count.saturating_add(1);
         self.bytes = self.bytes.saturating_add(batch.events.len().saturating_sub(before));
     }
 

@@ -59,8 +59,10 @@ section! {
         /// Memory for tokens whose signature was found wrong, in bytes; a partition of its own, so
         /// that a flood of forgeries evicts no good token.
         pub refused_token_cache_bytes: Bounded<0, 16_777_216>, default(Bounded(262_144), 262_144);
-        /// Memory for API key records and for the ids found unknown, in bytes.
+        /// Memory for API key records, in bytes.
         pub api_key_cache_bytes: Bounded<0, 67_108_864>, default(Bounded(1_048_576), 1_048_576);
+        /// Memory for ids of API keys that do not exist, in bytes; a partition of its own too.
+        pub unknown_api_key_cache_bytes: Bounded<0, 16_777_216>, default(Bounded(262_144), 262_144);
         /// Memory for audit events that the sidecar has not acknowledged, in bytes.
         pub audit_buffer_bytes: Bounded<4096, 67_108_864>, default(Bounded(1_048_576), 1_048_576);
     }
@@ -94,6 +96,7 @@ default_is_empty_object! {
         token_cache_bytes: Bounded(2_097_152),
         refused_token_cache_bytes: Bounded(262_144),
         api_key_cache_bytes: Bounded(1_048_576),
+        unknown_api_key_cache_bytes: Bounded(262_144),
         audit_buffer_bytes: Bounded(1_048_576),
     }
     FailureLimitConfig { failures: Bounded(300), period_seconds: Bounded(60) }

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use subtle::ConstantTimeEq as _;
+
 use crate::api_key::{ApiKey, ApiKeyDigest};
 use crate::reason::Reason;
 use crate::secret::Secret;
@@ -9,11 +11,20 @@ use crate::wire::{ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState};
 
 use super::{Authentication, Case, Edge, Gate, Principal};
 
-/// What the sidecar said of one id.
+/// What the sidecar said of one id that exists.
 #[derive(Debug)]
 pub(super) struct Answered {
-    record: Option<Record>,
+    record: Record,
     until_nanoseconds: u64,
+    /// The revision of all API keys that the answer belongs to.
+    revision: u64,
+}
+
+/// That there is no key of an id: until when, and at which revision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unknown {
+    until_nanoseconds: u64,
+    revision: u64,
 }
 
 /// A record, ready to decide with.
@@ -48,48 +59,83 @@ impl Gate {
             return Authentication::Failed(reason);
         }
         match self.holds(&key) {
+            Held::Proven => return self.prove(&key, case.request.now_nanoseconds).into(),
             Held::Current => {}
-            // What is out of date decides only when nobody can be asked.
-            Held::Outdated if !self.may_ask(case) => {}
-            Held::Nothing if !self.may_ask(case) => {
-                return Authentication::Failed(Reason::SidecarUnreachable);
+            // Each time it is shown it counts: whoever tries keys is to be limited for it.
+            Held::Unknown => {
+                return self.limit_failures(edge, |_| Err(Reason::ApiKeyUnknown)).into();
             }
-            Held::Outdated | Held::Nothing => return Authentication::LookUp(key.id().to_owned()),
+            held @ (Held::Outdated | Held::Overtaken | Held::Nothing) => {
+                if let Some(step) = self.ask(&key, held, case, edge) {
+                    return step;
+                }
+            }
         }
         let now = case.request.now_nanoseconds;
-        match self.limit_failures(edge, |gate| gate.prove(&key, now)) {
-            Ok(principal) => Authentication::Principal(principal),
-            Err(reason) => Authentication::Failed(reason),
+        self.limit_failures(edge, |gate| gate.prove(&key, now)).into()
+    }
+
+    /// Has the sidecar asked, if it may be; `None` if what is held, though out of date, decides.
+    fn ask(
+        &mut self,
+        key: &ApiKey,
+        held: Held,
+        case: &Case<'_>,
+        edge: &dyn Edge,
+    ) -> Option<Authentication> {
+        let unreachable = Authentication::Failed(Reason::SidecarUnreachable);
+        if !case.request.may_look_up {
+            return (held != Held::Outdated).then_some(unreachable);
         }
+        // Whoever guessed too often makes no more calls either.
+        let id = key.id();
+        let is_known = matches!(held, Held::Outdated | Held::Overtaken);
+        if !is_known && self.failures.is_on() {
+            let address = edge.source_address();
+            if !self.failures.admits(&address, self.monotonic_nanoseconds) {
+                return Some(Authentication::Failed(Reason::TooManyFailures));
+            }
+        }
+        // One call serves all that wait for one key. A key that is known to exist is asked for
+        // again once per change, and needs no place in the bucket that floods of unknown ones empty.
+        let may_ask =
+            self.asking.contains(id) || self.lookups.admit(self.monotonic_nanoseconds, is_known);
+        if may_ask {
+            self.asking.insert(id.to_owned());
+            return Some(Authentication::LookUp(id.to_owned()));
+        }
+        (held != Held::Outdated).then_some(unreachable)
     }
 
     fn holds(&mut self, key: &ApiKey) -> Held {
-        match self.api_keys.find(key.id().as_bytes()) {
-            Some(answered) if self.monotonic_nanoseconds < answered.until_nanoseconds => {
-                Held::Current
-            }
-            Some(_) => Held::Outdated,
+        let id = key.id().as_bytes();
+        let (now, revision) = (self.monotonic_nanoseconds, self.api_key_revision());
+        if let Some(answered) = self.api_keys.find(id) {
+            return match answered {
+                answered if Some(answered.revision) < revision => Held::Overtaken,
+                answered if answered.until_nanoseconds <= now => Held::Outdated,
+                answered if answered.record.is_proven(key) => Held::Proven,
+                _ => Held::Current,
+            };
+        }
+        match self.unknown_api_keys.find(id) {
+            Some(unknown) if Some(unknown.revision) < revision => Held::Nothing,
+            Some(unknown) if unknown.until_nanoseconds <= now => Held::Nothing,
+            Some(_) => Held::Unknown,
             None => Held::Nothing,
         }
-    }
-
-    fn may_ask(&mut self, case: &Case<'_>) -> bool {
-        case.request.may_look_up && self.lookups.admit(self.monotonic_nanoseconds)
     }
 
     /// Compares the key with its record.
     fn prove(&mut self, key: &ApiKey, now_nanoseconds: u64) -> Result<Rc<Principal>, Reason> {
         let digest_key = self.api_key_digest_key.clone().ok_or(Reason::NotReady)?;
-        let record = self.api_keys.find_mut(key.id().as_bytes());
-        let Some(Answered { record: Some(record), .. }) = record else {
-            return Err(Reason::ApiKeyUnknown);
-        };
-        let shown = Secret::new(key.expose().as_bytes().to_vec());
-        if record.proven.as_ref() != Some(&shown) {
+        let answered = self.api_keys.find_mut(key.id().as_bytes());
+        let record = &mut answered.ok_or(Reason::ApiKeyUnknown)?.record;
+        if !record.is_proven(key) {
             if key.digest(&digest_key) != record.digest {
                 return Err(Reason::ApiKeyUnknown);
             }
-            record.proven = Some(shown);
+            record.proven = Some(Secret::new(key.expose().as_bytes().to_vec()));
         }
         // State and expiry only after the secret: who does not know it learns nothing about the key.
         match record.state {
@@ -116,22 +162,31 @@ impl Gate {
         answer: &ApiKeyLookupAnswer,
     ) -> Result<(), Overtaken> {
         self.lookups.succeeded();
-        if self.api_key_revision().is_some_and(|revision| answer.api_key_revision < revision) {
+        self.asking.remove(id);
+        let revision = answer.api_key_revision;
+        if Some(revision) < self.api_key_revision() {
             return Err(Overtaken);
         }
-        let valid = answer.valid_for_seconds.min(MAX_VALID_SECONDS);
-        let until_nanoseconds =
-            self.monotonic_nanoseconds.saturating_add(valid.saturating_mul(1_000_000_000));
+        let valid = answer.valid_for_seconds.min(MAX_VALID_SECONDS).saturating_mul(1_000_000_000);
+        let until_nanoseconds = self.monotonic_nanoseconds.saturating_add(valid);
         let record = answer.record.as_ref().filter(|record| record.id == id);
         let record = record.and_then(|record| self.record_of(record));
-        let bytes = record.as_ref().map_or(0, |record| record.principal.memory_bytes());
-        let answered = Answered { record, until_nanoseconds };
-        self.api_keys.insert(id.as_bytes(), answered, bytes.saturating_add(RECORD_BYTES));
+        self.api_keys.remove(id.as_bytes());
+        if let Some(record) = record {
+            let bytes = record.principal.memory_bytes().saturating_add(RECORD_BYTES);
+            let answered = Answered { record, until_nanoseconds, revision };
+            self.api_keys.insert(id.as_bytes(), answered, bytes);
+        } else {
+            // A cache of their own: a flood of unknown ids must not push out those that exist.
+            let unknown = Unknown { until_nanoseconds, revision };
+            self.unknown_api_keys.insert(id.as_bytes(), unknown, size_of::<Unknown>());
+        }
         Ok(())
     }
 
-    /// Notes that the sidecar did not answer.
-    pub fn api_key_not_answered(&mut self) {
+    /// Notes that the sidecar did not answer about the key of this id.
+    pub fn api_key_not_answered(&mut self, id: &str) {
+        self.asking.remove(id);
         self.lookups.failed(self.monotonic_nanoseconds);
     }
 
@@ -153,9 +208,36 @@ impl Gate {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Overtaken;
 
+impl Record {
+    /// Whether this very key was found right before.
+    fn is_proven(&self, key: &ApiKey) -> bool {
+        let shown = key.expose().as_bytes();
+        self.proven.as_ref().is_some_and(|proven| proven.expose().ct_eq(shown).into())
+    }
+}
+
+impl From<Result<Rc<Principal>, Reason>> for Authentication {
+    fn from(result: Result<Rc<Principal>, Reason>) -> Self {
+        match result {
+            Ok(principal) => Self::Principal(principal),
+            Err(reason) => Self::Failed(reason),
+        }
+    }
+}
+
 /// What the gate holds of a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Held {
+    /// Its record, and this very key was found right before.
+    Proven,
+    /// Its record.
     Current,
+    /// Its record, whose time is over: it decides if the sidecar cannot be asked.
     Outdated,
+    /// Its record of before a change of API keys: it decides nothing, for the change may be its own.
+    Overtaken,
+    /// That there is no such key.
+    Unknown,
+    /// Nothing.
     Nothing,
 }

@@ -58,11 +58,7 @@ impl Gate {
 
     fn by_token(&mut self, token: &[u8], case: &Case<'_>, edge: &dyn Edge) -> Authentication {
         let now = seconds(case.request.now_nanoseconds);
-        let principal = self.feed_state().and_then(|()| self.token_principal(token, now, edge));
-        match principal {
-            Ok(principal) => Authentication::Principal(principal),
-            Err(reason) => Authentication::Failed(reason),
-        }
+        self.feed_state().and_then(|()| self.token_principal(token, now, edge)).into()
     }
 
     fn token_principal(
@@ -86,6 +82,10 @@ impl Gate {
     }
 
     /// Runs an attempt that costs the worker something, unless this address has failed too often.
+    ///
+    /// Only what a guesser causes counts: a signature that was forged, a key that nobody made. A
+    /// token that has expired or whose key is not known yet is an honest client's bad luck, and
+    /// those behind the same address must not pay for it.
     pub(super) fn limit_failures<T>(
         &mut self,
         edge: &dyn Edge,
@@ -99,7 +99,7 @@ impl Gate {
             return Err(Reason::TooManyFailures);
         }
         let result = attempt(self);
-        if result.as_ref().is_err_and(|reason| reason.status() == 401) {
+        if result.as_ref().is_err_and(|reason| is_guess(*reason)) {
             self.failures.count(&address, self.monotonic_nanoseconds);
         }
         result
@@ -115,18 +115,19 @@ impl Gate {
         if compact.len() > self.token_limit_bytes {
             return Err(Reason::TokenOversize);
         }
-        if !intake::is_token(compact) {
-            return Err(Reason::CredentialMalformed);
-        }
+        intake::check_letters(compact)?;
         let token = UnverifiedToken::parse(compact, self.token_limit_bytes)?;
         let issuer_index = self.issuer_of(&token)?;
         let policy = Rc::clone(&self.policy);
         let issuer = policy.issuers().get(issuer_index).ok_or(Reason::PolicyInvalid)?;
         let keys = self.key_sets.get(issuer_index).ok_or(Reason::PolicyInvalid)?;
-        let verified = token::verify(&token, &issuer.rules, keys, edge)
-            .and_then(|token| token::check_claims(&token, &issuer.rules, now).map(|()| token));
-        match verified {
-            Ok(token) => Ok(self.remember(compact, issuer_index, token)),
+        match token::verify(&token, &issuer.rules, keys, edge) {
+            Ok(token) => {
+                // Kept even if its time is over: the verdict on the signature stands, and the next
+                // look at it costs nothing. Its claims are judged each time.
+                let principal = self.remember(compact, issuer_index, token.clone());
+                token::check_claims(&token, &issuer.rules, now).map(|()| principal)
+            }
             Err(reason) => {
                 if stays_refused(reason) {
                     self.refused_tokens.insert(compact, reason, 0);
@@ -166,15 +167,15 @@ fn presented_token(authorization: Presented<'_>) -> Result<Option<&[u8]>, Reason
 }
 
 /// Whether a token refused for this reason is refused for good, as long as policy and keys stay.
-///
-/// An unknown key may come with the next key set, and what is not valid yet will be.
+/// Nothing that depends on the time is; an unknown key may come with the next key set.
 fn stays_refused(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::TokenSignatureInvalid
-            | Reason::TokenExpired
-            | Reason::TokenAudienceMismatch
-            | Reason::TokenTypeRefused
-            | Reason::TokenAlgorithmRefused
+        Reason::TokenSignatureInvalid | Reason::TokenTypeRefused | Reason::TokenAlgorithmRefused
     )
+}
+
+/// Whether somebody was guessing.
+fn is_guess(reason: Reason) -> bool {
+    matches!(reason, Reason::TokenSignatureInvalid | Reason::ApiKeyUnknown)
 }

@@ -1,5 +1,6 @@
 //! How many failed authentications an address may cause (GCRA over fixed slots).
 
+use core::net::{IpAddr, SocketAddr};
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
@@ -53,17 +54,22 @@ impl FailureLimit {
 
     fn slot(&self, address: &[u8]) -> usize {
         let mut hasher = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write(host(address));
+        hasher.write(&network(address));
         // Truncation is what is wanted: any bits will do.
         usize::try_from(hasher.finish() % 4096).unwrap_or(0)
     }
 }
 
-/// The address without its port: a client has as many ports as it likes.
-fn host(address: &[u8]) -> &[u8] {
-    match address.iter().rposition(|byte| *byte == b':') {
-        Some(colon) => address.get(..colon).unwrap_or(address),
-        None => address,
+/// What of an address counts: no port, for a client has as many as it likes, and of IPv6 the first
+/// 64 bits, for a client has all the addresses behind them.
+fn network(address: &[u8]) -> Vec<u8> {
+    let text = core::str::from_utf8(address).unwrap_or_default();
+    let ip = text.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| text.parse());
+    match ip.map(|ip| ip.to_canonical()) {
+        Ok(IpAddr::V4(ip)) => ip.octets().to_vec(),
+        Ok(IpAddr::V6(ip)) => ip.octets().into_iter().take(8).collect(),
+        // A pipe or a name: whatever stands there is one client.
+        Err(_) => address.to_vec(),
     }
 }
 
@@ -87,6 +93,18 @@ mod tests {
         assert!(limit.admits(b"10.0.0.1:1", now));
         limit.count(b"10.0.0.1:1", now);
         assert!(!limit.admits(b"10.0.0.1:1", now));
+    }
+
+    #[test]
+    fn all_addresses_of_an_ipv6_network_share_a_limit() {
+        let mut limit = FailureLimit::new(1, 60, (1, 2));
+        limit.count(b"[2001:db8::1]:80", 1);
+        assert!(!limit.admits(b"[2001:db8::ffff:2]:81", 1));
+        assert!(limit.admits(b"[2001:db8:0:1::1]:80", 1));
+        limit.count(b"[::ffff:192.0.2.1]:80", 1);
+        assert!(!limit.admits(b"192.0.2.1:81", 1), "mapped into IPv6 it is the same address");
+        limit.count(b"/run/socket", 1);
+        assert!(!limit.admits(b"/run/socket", 1));
     }
 
     #[test]

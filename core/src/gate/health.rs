@@ -4,7 +4,8 @@ use serde_json::json;
 
 use crate::answer::Answer;
 
-use super::{Gate, Note, Step};
+use super::intake::Intake;
+use super::{Gate, Note, Step, owned};
 
 impl Gate {
     pub(super) fn is_health_path(&self, path: &[u8]) -> bool {
@@ -12,7 +13,7 @@ impl Gate {
     }
 
     /// 200 when requests with credentials are decided, 503 with the reason when they are not.
-    pub(super) fn health(&self) -> Step {
+    pub(super) fn health(&self, intake: &Intake<'_>) -> Step {
         let state = self.feed_state();
         let (status, word) = match state {
             Ok(()) => (200, "ready"),
@@ -34,7 +35,7 @@ impl Gate {
         };
         Step::Answer(
             answer,
-            Note { decision: "health", reason: None, route: None, forged: Vec::new() },
+            Note { decision: "health", reason: None, route: None, forged: owned(&intake.forged) },
         )
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Intake<'a> {
             return;
         }
         // Most names are in lower case with dashes already, and need no copy.
-        if !name.iter().any(|byte| *byte == b'_' || byte.is_ascii_uppercase()) {
+        if is_canonical(name) {
             if is_own(name) {
                 self.forged.push(name);
             }
@@ -128,9 +128,17 @@ fn may_be_own(name: &[u8]) -> bool {
     matches!(name.first(), Some(b'x' | b'X' | b't' | b'T' | b'a' | b'A'))
 }
 
-/// `name` in lower case, with `-` for `_`.
+/// `name` in lower case, with `-` for everything that is no letter or digit. CGI makes `_` of `-`
+/// (RFC 3875 §4.1.18), and some servers make it of `.` and others too.
 pub fn canonical(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|byte| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }).collect()
+    name.iter()
+        .map(|byte| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' })
+        .collect()
+}
+
+/// Whether [`canonical`] would change nothing.
+fn is_canonical(name: &[u8]) -> bool {
+    name.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
 }
 
 /// `application/grpc`, also with a subtype (`application/grpc+proto`).
@@ -173,13 +181,18 @@ impl<'a> RequestLine<'a> {
 ///
 /// # Errors
 ///
-/// [`Reason::CredentialMalformed`] when the scheme is `Bearer` and no single token follows.
+/// [`Reason::CredentialMalformed`] when the scheme is `Bearer` and nothing follows,
+/// [`Reason::CredentialRepeated`] when a bearer token stands behind another scheme.
 pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
     let Some((scheme, rest)) = value.split_at_checked(6) else {
         return Ok(None);
     };
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Ok(None);
+        // `Basic x,Bearer y` is two headers that Envoy has joined; the first must not hide the other.
+        let mut parts = value.split(|byte| *byte == b',').skip(1).map(<[u8]>::trim_ascii_start);
+        let hides = parts
+            .any(|part| part.get(..7).is_some_and(|part| part.eq_ignore_ascii_case(b"bearer ")));
+        return if hides { Err(Reason::CredentialRepeated) } else { Ok(None) };
     }
     let token = match rest.first() {
         None => return Err(Reason::CredentialMalformed),
@@ -189,21 +202,26 @@ pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
     if token.is_empty() {
         return Err(Reason::CredentialMalformed);
     }
-    // Envoy joins repeated `authorization` headers with a comma before a filter sees them, and no
-    // token has one (RFC 6750 §2.1).
-    if token.contains(&b',') {
-        return Err(Reason::CredentialRepeated);
-    }
     Ok(Some(token))
 }
 
-/// Whether `token` is one word in the letters of `b64token` (RFC 6750 §2.1). It takes as long as the
-/// token is, so it is asked only of tokens that are not known.
-pub fn is_token(token: &[u8]) -> bool {
-    token.iter().all(|byte| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
-    })
+/// Judges a token that is not known: whether it is one word in the letters of `b64token` (RFC 6750
+/// §2.1). It takes as long as the token is, so it is asked only once.
+///
+/// # Errors
+///
+/// [`Reason::CredentialRepeated`] when there is a comma: Envoy joins repeated `authorization` headers
+/// with one before a filter sees them. [`Reason::CredentialMalformed`] for other letters.
+pub fn check_letters(token: &[u8]) -> Result<(), Reason> {
+    if token.iter().all(|byte| is_token_letter(*byte)) {
+        return Ok(());
+    }
+    let is_joined = token.contains(&b',');
+    Err(if is_joined { Reason::CredentialRepeated } else { Reason::CredentialMalformed })
+}
+
+fn is_token_letter(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ impl LookupGovernor {
         }
     }
 
-    /// Whether a call may be made now; if so it is counted.
-    pub fn admit(&mut self, now_nanoseconds: u64) -> bool {
+    /// Whether a call may be made now; if so it is counted. A call that is `exempt` needs no place in
+    /// the bucket, but a dead sidecar is not called for it either.
+    pub fn admit(&mut self, now_nanoseconds: u64, exempt: bool) -> bool {
         match self.breaker {
             Breaker::Closed { .. } => {}
             Breaker::Open { until_nanoseconds } | Breaker::Trying { until_nanoseconds } => {
@@ -52,6 +53,9 @@ impl LookupGovernor {
                 let until_nanoseconds = now_nanoseconds.saturating_add(OPEN_NANOSECONDS);
                 self.breaker = Breaker::Trying { until_nanoseconds };
             }
+        }
+        if exempt {
+            return true;
         }
         let arrival = self.arrival_nanoseconds.max(now_nanoseconds);
         let next = arrival.saturating_add(self.interval_nanoseconds);
@@ -90,12 +94,24 @@ mod tests {
     #[test]
     fn as_many_calls_as_stated_pass_per_second() {
         let mut governor = LookupGovernor::new(10);
-        let admitted = (0..100).filter(|_| governor.admit(5 * SECOND)).count();
+        let admitted = (0..100).filter(|_| governor.admit(5 * SECOND, false)).count();
         assert_eq!(admitted, 10);
-        let admitted = (0..100).filter(|_| governor.admit(6 * SECOND)).count();
+        let admitted = (0..100).filter(|_| governor.admit(6 * SECOND, false)).count();
         assert_eq!(admitted, 10);
-        assert!(governor.admit(6 * SECOND + SECOND / 10));
-        assert!(!governor.admit(6 * SECOND + SECOND / 10));
+        assert!(governor.admit(6 * SECOND + SECOND / 10, false));
+        assert!(!governor.admit(6 * SECOND + SECOND / 10, false));
+    }
+
+    #[test]
+    fn an_exempt_call_needs_no_place_but_a_living_sidecar() {
+        let mut governor = LookupGovernor::new(1);
+        assert!(governor.admit(SECOND, false));
+        assert!(!governor.admit(SECOND, false));
+        assert!(governor.admit(SECOND, true));
+        for _ in 0..5 {
+            governor.failed(SECOND);
+        }
+        assert!(!governor.admit(SECOND, true));
     }
 
     #[test]
@@ -103,19 +119,19 @@ mod tests {
         let mut governor = LookupGovernor::new(1000);
         let mut now = SECOND;
         for _ in 0..5 {
-            assert!(governor.admit(now));
+            assert!(governor.admit(now, false));
             governor.failed(now);
         }
-        assert!(!governor.admit(now + SECOND));
+        assert!(!governor.admit(now + SECOND, false));
         now += 2 * SECOND;
-        assert!(governor.admit(now), "one call may try");
-        assert!(!governor.admit(now), "and only one");
+        assert!(governor.admit(now, false), "one call may try");
+        assert!(!governor.admit(now, false), "and only one");
         governor.failed(now);
-        assert!(!governor.admit(now + SECOND));
+        assert!(!governor.admit(now + SECOND, false));
         now += 2 * SECOND;
-        assert!(governor.admit(now));
+        assert!(governor.admit(now, false));
         governor.succeeded();
-        assert!(governor.admit(now));
+        assert!(governor.admit(now, false));
     }
 
     #[test]
@@ -125,7 +141,7 @@ mod tests {
             governor.failed(SECOND);
             governor.succeeded();
         }
-        assert!(governor.admit(SECOND));
+        assert!(governor.admit(SECOND, false));
     }
 
     #[test]
@@ -134,8 +150,8 @@ mod tests {
         for _ in 0..5 {
             governor.failed(SECOND);
         }
-        assert!(governor.admit(3 * SECOND));
-        assert!(!governor.admit(4 * SECOND));
-        assert!(governor.admit(5 * SECOND));
+        assert!(governor.admit(3 * SECOND, false));
+        assert!(!governor.admit(4 * SECOND, false));
+        assert!(governor.admit(5 * SECOND, false));
     }
 }

@@ -21,7 +21,7 @@ use std::rc::Rc;
 pub use api_keys::Overtaken;
 pub use principal::{AuthKind, Principal};
 pub use record::Counters;
-pub use state::{ApplySnapshotError, Gate, Seed};
+pub use state::{ApplySnapshotError, Gate, Seed, SharedAudit};
 
 use crate::answer::{self, Answer, Offer};
 use crate::audit::Outcome;
@@ -105,7 +105,7 @@ impl Gate {
             Err(reason) => return self.refuse_unread(reason, request, edge),
         };
         if self.is_health_path(intake.path) {
-            return self.health();
+            return self.health(&intake);
         }
         let Ok(judged) = path::judge(intake.path) else {
             let path = without_query(intake.path);
@@ -131,8 +131,14 @@ impl Gate {
         if let Some(method) = preflight_method(intake) {
             // A preflight carries no credential by design (Fetch standard): refusing it would lock
             // out every browser. It reaches the upstream as nobody, and only where a route says so.
-            if let Ok(found) = find(method)
+            // A forbid of OPTIONS itself counts too, or a preflight would be a way around it.
+            let forbidden = |found: &Found| {
+                let decision = policy.authorize_preflight(found);
+                matches!(decision, Decision::Deny { reason: Reason::Forbidden, .. })
+            };
+            if let (Ok(found), Ok(options)) = (find(method), find(intake.method))
                 && matches!(policy.authorize_preflight(&found), Decision::Permit { .. })
+                && !forbidden(&options)
             {
                 let case = Case { route: policy.permit_route(&found), ..unrouted };
                 return self.forward(Rc::clone(&self.anonymous), Outcome::Permit, &case, None);
@@ -186,11 +192,15 @@ impl Gate {
         self.record(outcome, case, Some(&principal), shadow, None);
         let mut remove: Vec<Cow<'static, [u8]>> =
             case.intake.forged.iter().map(|name| Cow::Owned((*name).to_vec())).collect();
-        let keep = case.route.is_some_and(|route| route.forward_credential);
-        if case.intake.authorization.is_present() && !keep {
+        // Only the credential that was verified may go on: an upstream that is handed another one
+        // would take it for verified.
+        let keeps = |auth| {
+            principal.auth == auth && case.route.is_some_and(|route| route.forward_credential)
+        };
+        if case.intake.authorization.is_present() && !keeps(AuthKind::Jwt) {
             remove.push(Cow::Borrowed(b"authorization"));
         }
-        if case.intake.api_key.is_present() && !keep {
+        if case.intake.api_key.is_present() && !keeps(AuthKind::ApiKey) {
             remove.push(Cow::Borrowed(b"x-api-key"));
         }
         Step::Forward(Forward { remove, principal, note: note(outcome, case) })
@@ -217,13 +227,17 @@ impl Gate {
             scope: scope.as_deref().filter(|scope| !scope.is_empty()),
         };
         let mut note = note(outcome, case);
-        note.forged = case.intake.forged.iter().map(|name| (*name).to_vec()).collect();
+        note.forged = owned(&case.intake.forged);
         Step::Answer(answer::deny(reason, offer, case.intake.is_grpc), note)
     }
 
     /// Refuses a request whose headers cannot be read.
     fn refuse_unread(&mut self, reason: Reason, request: Request<'_>, edge: &dyn Edge) -> Step {
-        let intake = Intake::default();
+        // As far as it can be read, for the access log.
+        let names = request.fields.iter().take(intake::MAX_FIELDS);
+        let forged = names.map(|(name, _)| *name);
+        let forged = forged.filter(|name| self.is_own_name(&intake::canonical(name))).collect();
+        let intake = Intake { forged, ..Intake::default() };
         self.deny(reason, &Case { intake: &intake, path: b"", route: None, request }, None, edge)
     }
 }
@@ -256,6 +270,10 @@ fn reason_for(reason: Reason, principal: &Principal, credentials: &[Credential])
     } else {
         reason
     }
+}
+
+fn owned(names: &[&[u8]]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| (*name).to_vec()).collect()
 }
 
 /// The query may hold secrets, and stays out of every record.

@@ -36,11 +36,15 @@ impl Default for Counters {
 impl Counters {
     fn count(&mut self, outcome: Outcome) {
         let counter = match outcome {
-            Outcome::Permit => Some(&mut self.permitted),
-            Outcome::ShadowDeny(_) => Some(&mut self.shadow_denied),
-            Outcome::Deny(reason) => self.denied.get_mut(reason as usize),
+            Outcome::Permit => &mut self.permitted,
+            Outcome::ShadowDeny(_) => &mut self.shadow_denied,
+            Outcome::Deny(reason) => return self.denied_for(reason),
         };
-        if let Some(counter) = counter {
+        *counter = counter.saturating_add(1);
+    }
+
+    pub(super) fn denied_for(&mut self, reason: Reason) {
+        if let Some(counter) = self.denied.get_mut(reason as usize) {
             *counter = counter.saturating_add(1);
         }
     }
@@ -71,7 +75,9 @@ impl Gate {
             source_address,
             shadow_route: shadow.map(|route| &*route.name),
         };
-        if let Some(audit) = &mut self.audit {
+        if let Some(audit) = &self.audit
+            && let Ok(mut audit) = audit.try_borrow_mut()
+        {
             audit.record(&event, case.request.now_nanoseconds / 1_000_000);
         }
     }

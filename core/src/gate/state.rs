@@ -1,5 +1,7 @@
 //! What a gate holds, and how it changes.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::audit::AuditBuffer;
@@ -13,7 +15,7 @@ use crate::secret::Secret;
 use crate::time::UnixSeconds;
 use crate::wire::{Snapshot, mac};
 
-use super::api_keys::Answered;
+use super::api_keys::{Answered, Unknown};
 use super::authenticate::Known;
 use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
@@ -21,14 +23,13 @@ use super::intake::{Field, canonical, is_credential_name};
 use super::lookup::LookupGovernor;
 use super::{Counters, Principal};
 
-/// Random bytes for a gate, fresh for each VM.
+/// The audit events of one VM incarnation. It outlives the gates that write to it: a new
+/// configuration must not lose what the old one has recorded.
+pub type SharedAudit = Rc<RefCell<AuditBuffer>>;
+
+/// Keys of the hash tables of a gate: random, fresh for each.
 #[derive(Clone, Copy)]
-pub struct Seed {
-    /// Keys of the hash tables.
-    pub hash_keys: [u64; 4],
-    /// Names the VM incarnation in audit events.
-    pub incarnation: [u8; 16],
-}
+pub struct Seed(pub [u64; 4]);
 
 /// Decides requests. One per configuration and worker; shares nothing.
 #[derive(Debug)]
@@ -41,10 +42,13 @@ pub struct Gate {
     pub(super) tokens: Cache<Known>,
     pub(super) refused_tokens: Cache<Reason>,
     pub(super) api_keys: Cache<Answered>,
+    pub(super) unknown_api_keys: Cache<Unknown>,
+    /// Ids that the sidecar is being asked for.
+    pub(super) asking: HashSet<String>,
     pub(super) failures: FailureLimit,
     pub(super) lookups: LookupGovernor,
     pub(super) counters: Counters,
-    pub(super) audit: Option<AuditBuffer>,
+    pub(super) audit: Option<SharedAudit>,
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
     pub(super) key_sets: Vec<KeySet>,
     pub(super) api_key_digest_key: Option<Secret>,
@@ -70,15 +74,13 @@ pub enum ApplySnapshotError {
     /// The digest key is not base64url of at least 32 bytes.
     #[error("the snapshot's api_key_digest_key is not base64url of at least 32 bytes")]
     DigestKey,
-    /// The keys of an issuer are no JWK Set.
-    #[error("the snapshot's keys of issuer `{0}` are not a JWK Set")]
-    KeySet(String),
 }
 
 impl Gate {
     /// Builds a gate.
     ///
-    /// `environment` looks up the variables that the configuration names.
+    /// `environment` looks up the variables that the configuration names; `audit` takes the events,
+    /// where there is a sidecar to deliver them to.
     ///
     /// # Errors
     ///
@@ -87,6 +89,7 @@ impl Gate {
         config: &PluginConfig,
         environment: &dyn Fn(&str) -> Option<String>,
         seed: Seed,
+        audit: Option<SharedAudit>,
     ) -> Result<Self, Problems> {
         let document = serde_json::Value::Object(config.policy.clone());
         let policy = Rc::new(Policy::read(&document).map_err(under_policy)?);
@@ -96,7 +99,7 @@ impl Gate {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let [a, b, c, d] = seed.hash_keys;
+        let Seed([a, b, c, d]) = seed;
         let keys = HashKeys(a, b);
         let limits = &config.limits;
         let feed = config.feed.as_ref();
@@ -108,6 +111,8 @@ impl Gate {
             tokens: Cache::new(limits.token_cache_bytes.size(), keys),
             refused_tokens: Cache::new(limits.refused_token_cache_bytes.size(), keys),
             api_keys: Cache::new(limits.api_key_cache_bytes.size(), keys),
+            unknown_api_keys: Cache::new(limits.unknown_api_key_cache_bytes.size(), keys),
+            asking: HashSet::new(),
             failures: FailureLimit::new(
                 config.failure_limit.failures.0,
                 config.failure_limit.period_seconds.0,
@@ -115,10 +120,7 @@ impl Gate {
             ),
             lookups: LookupGovernor::new(feed.map_or(0, |feed| feed.api_key_lookups_per_second.0)),
             counters: Counters::default(),
-            audit: feed.map(|_| {
-                let incarnation = base64url::encode(&seed.incarnation);
-                AuditBuffer::new(incarnation, limits.audit_buffer_bytes.size())
-            }),
+            audit,
             key_sets: configured_keys.clone(),
             configured_keys,
             api_key_digest_key: None,
@@ -139,44 +141,55 @@ impl Gate {
         self.monotonic_nanoseconds = self.monotonic_nanoseconds.max(monotonic_nanoseconds);
     }
 
-    /// Takes over what the sidecar said just now; all or nothing.
+    /// Takes over what the sidecar said just now. Returns the issuers whose keys are no JWK Set:
+    /// they go on with the keys that they had, and do not blind the gate for the others.
     ///
     /// # Errors
     ///
-    /// [`ApplySnapshotError`] when a part cannot be read; nothing has changed then.
-    pub fn apply_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), ApplySnapshotError> {
-        let Some(feed) = &self.feed else { return Ok(()) };
+    /// [`ApplySnapshotError`] when nothing can be taken over.
+    pub fn apply_snapshot(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<String>, ApplySnapshotError> {
+        let mut skipped = Vec::new();
+        let Some(feed) = &self.feed else { return Ok(skipped) };
         if feed.generation.as_ref() != Some(&snapshot.generation) {
             let digest_key = base64url::decode(snapshot.api_key_digest_key.as_bytes())
                 .filter(|key| key.len() >= mac::MIN_SECRET_BYTES)
                 .ok_or(ApplySnapshotError::DigestKey)?;
-            self.key_sets = self.merged_keys(snapshot)?;
+            self.key_sets = self.merged_keys(snapshot, &mut skipped);
             self.api_key_digest_key = Some(Secret::new(digest_key));
             // A verdict belongs to the keys that it was found with.
             self.tokens.clear();
             self.refused_tokens.clear();
         }
-        let Some(feed) = &mut self.feed else { return Ok(()) };
-        if feed.api_key_revision != Some(snapshot.api_key_revision) {
-            self.api_keys.clear();
-        }
+        let Some(feed) = &mut self.feed else { return Ok(skipped) };
+        // The sidecar lives: what opened the breaker is over.
+        self.lookups.succeeded();
         feed.generation = Some(snapshot.generation.clone());
         feed.api_key_revision = Some(snapshot.api_key_revision);
         feed.heard_nanoseconds = Some(self.monotonic_nanoseconds);
-        Ok(())
+        Ok(skipped)
     }
 
-    fn merged_keys(&self, snapshot: &Snapshot) -> Result<Vec<KeySet>, ApplySnapshotError> {
-        let merge = |(issuer, configured): (&Issuer, &KeySet)| {
-            let mut sets = snapshot.key_sets.iter();
-            let Some(set) = sets.find(|set| set.issuer == issuer.rules.issuer) else {
-                return Ok(configured.clone());
-            };
-            let (fetched, _) = KeySet::parse(&set.jwks, KeyOrigin::Fetched)
-                .map_err(|_| ApplySnapshotError::KeySet(set.issuer.clone()))?;
-            Ok(configured.clone().merged(fetched))
-        };
-        self.policy.issuers().iter().zip(&self.configured_keys).map(merge).collect()
+    /// The keys of each issuer: those of the configuration and those of the snapshot.
+    fn merged_keys(&self, snapshot: &Snapshot, skipped: &mut Vec<String>) -> Vec<KeySet> {
+        let mut merged = Vec::new();
+        let sets = self.configured_keys.iter().zip(&self.key_sets);
+        for (issuer, (configured, current)) in self.policy.issuers().iter().zip(sets) {
+            let mut fetched = snapshot.key_sets.iter();
+            let fetched = fetched.find(|set| set.issuer == issuer.rules.issuer);
+            let parsed = fetched.map(|set| KeySet::parse(&set.jwks, KeyOrigin::Fetched));
+            merged.push(match parsed {
+                None => configured.clone(),
+                Some(Ok((keys, _))) => configured.clone().merged(keys),
+                Some(Err(_)) => {
+                    skipped.push(issuer.rules.issuer.clone());
+                    current.clone()
+                }
+            });
+        }
+        merged
     }
 
     /// Whether requests with a credential can be decided now.
@@ -206,16 +219,22 @@ impl Gate {
     }
 
     /// The audit events that wait to be delivered; none without a sidecar.
-    pub fn audit(&mut self) -> Option<&mut AuditBuffer> {
-        self.audit.as_mut()
+    pub fn audit(&self) -> Option<&SharedAudit> {
+        self.audit.as_ref()
+    }
+
+    /// Counts a request that was refused because the proxy failed before the gate could decide.
+    pub fn host_failed(&mut self) {
+        self.counters.denied_for(Reason::HostFailure);
     }
 
     /// The bytes in use by caches and audit events.
     pub fn memory_bytes(&self) -> usize {
-        let audit = self.audit.as_ref().map_or(0, AuditBuffer::bytes);
-        [self.tokens.bytes(), self.refused_tokens.bytes(), self.api_keys.bytes(), audit]
-            .into_iter()
-            .fold(0, usize::saturating_add)
+        let audit = self.audit.as_ref().and_then(|audit| audit.try_borrow().ok());
+        let audit = audit.map_or(0, |audit| audit.bytes());
+        let tokens = [self.tokens.bytes(), self.refused_tokens.bytes()];
+        let keys = [self.api_keys.bytes(), self.unknown_api_keys.bytes()];
+        tokens.into_iter().chain(keys).fold(audit, usize::saturating_add)
     }
 
     /// Names among `fields` of trailers that must not reach the upstream, which may merge trailers
@@ -297,8 +316,16 @@ fn secret_bytes(issuer: &Issuer) -> usize {
     algorithms.filter_map(|algorithm| algorithm.hmac_secret_bytes()).max().unwrap_or(32)
 }
 
-/// What the policy needs of the sidecar must be reachable.
+/// What the policy needs of the sidecar must be reachable, and the sidecar must have it.
 fn check_feed(policy: &Policy, config: &PluginConfig, problems: &mut Problems) {
+    for (index, issuer) in policy.issuers().iter().enumerate() {
+        if issuer.jwks_uri.is_some() && issuer.jwks.is_none() {
+            problems.push(Problem {
+                path: format!("policy.issuers[{index}].jwks_uri"),
+                message: "this version fetches no keys; give them in `jwks`".to_owned(),
+            });
+        }
+    }
     if config.feed.is_some() {
         return;
     }

@@ -1,7 +1,11 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use super::{AuthKind, Edge, Gate, Request, Seed, Step};
 use crate::api_key::{ApiKey, GENERATE_RANDOM_BYTES};
+use crate::audit::AuditBuffer;
 use crate::base64url;
 use crate::config::plugin::PluginConfig;
 use crate::gate::intake::Field;
@@ -84,8 +88,9 @@ fn environment(name: &str) -> Option<String> {
 
 fn bench_of(config: &Value) -> Bench {
     let config = PluginConfig::parse(config.to_string().as_bytes()).expect("a configuration");
-    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
-    let gate = Gate::new(&config, &environment, seed).expect("a gate");
+    let audit = config.feed.as_ref().map(|_| AuditBuffer::new("vm".to_owned(), 1_000_000));
+    let audit = audit.map(|audit| Rc::new(RefCell::new(audit)));
+    let gate = Gate::new(&config, &environment, Seed([1, 2, 3, 4]), audit).expect("a gate");
     Bench { gate, edge: TestEdge::default(), now: NOW }
 }
 
@@ -317,6 +322,24 @@ fn no_credential_is_challenged_and_a_repeated_one_refused() {
 }
 
 #[test]
+fn a_kept_credential_is_the_one_that_was_verified() {
+    let mut config = config(true);
+    let routes = config["policy"]["routes"].as_array_mut().unwrap();
+    routes.push(json!({"name": "both", "match": {"path": "/both"}, "credentials": ["api_key", "jwt"], "forward_credential": true}));
+    routes.push(json!({"name": "shown", "match": {"path": "/shown"}, "credentials": ["jwt"], "mode": "shadow", "forward_credential": true}));
+    let mut bench = bench_of(&config);
+    bench.hear("g1", 1);
+    let key = key(1);
+    bench.answer(&key, Some(record(&key)));
+    let shown: [Field<'_>; 2] = [
+        (b"x-api-key", key.expose().as_bytes()),
+        (b"authorization", b"Bearer forged.forged.forged"),
+    ];
+    assert_eq!(bench.forwarded("GET", "/both", &shown).remove, [b"authorization".to_vec()]);
+    assert_eq!(bench.forwarded("GET", "/shown", &shown[1..]).remove, [b"authorization".to_vec()]);
+}
+
+#[test]
 fn an_optional_credential_may_be_absent_but_not_bad() {
     let mut bench = alone();
     let forward = bench.forwarded("GET", "/optional", &[]);
@@ -383,6 +406,37 @@ fn a_preflight_passes_as_nobody_where_the_route_says_so() {
     assert_eq!(forward.principal.auth, AuthKind::None);
     bench.denied("OPTIONS", "/things/1", &[origin, post], Reason::RouteMissing);
     bench.denied("OPTIONS", "/things/1", &[get], Reason::RouteMissing);
+}
+
+#[test]
+fn a_forbid_of_options_holds_for_preflights_too() {
+    let mut config = config(false);
+    config["policy"]["routes"].as_array_mut().unwrap().push(
+        json!({"name": "no-options", "match": {"methods": ["OPTIONS"], "path": "/{rest...}"}, "effect": "forbid"}),
+    );
+    let mut bench = bench_of(&config);
+    let origin: Field<'_> = (b"origin", b"https://app.example");
+    let get: Field<'_> = (b"access-control-request-method", b"GET");
+    bench.denied("OPTIONS", "/things/1", &[origin, get], Reason::Forbidden);
+}
+
+#[test]
+fn a_forbid_holds_with_and_without_a_slash_at_the_end_and_in_every_case() {
+    let mut config = config(false);
+    let routes = config["policy"]["routes"].as_array_mut().unwrap();
+    routes
+        .push(json!({"name": "any", "match": {"path": "/any/{rest...}"}, "credentials": ["none"]}));
+    routes.push(json!({"name": "no-admin", "match": {"path": "/any/admin"}, "effect": "forbid"}));
+    routes.push(json!({"name": "no-root", "match": {"path": "/any/root/"}, "effect": "forbid"}));
+    routes.push(json!({"name": "no-delete", "match": {"methods": ["DELETE"], "path": "/any/{rest...}"}, "effect": "forbid"}));
+    let mut bench = bench_of(&config);
+    for path in ["/any/admin", "/any/admin/", "/any/root", "/any/root/"] {
+        bench.denied("GET", path, &[], Reason::Forbidden);
+    }
+    bench.forwarded("GET", "/any/administrator", &[]);
+    bench.forwarded("GET", "/any/admin/x", &[]);
+    bench.denied("DELETE", "/any/x", &[], Reason::Forbidden);
+    bench.denied("delete", "/any/x", &[], Reason::RequestMalformed);
 }
 
 #[test]
@@ -488,13 +542,119 @@ fn states_and_expiry_of_api_keys_are_told_to_whoever_has_the_secret() {
 }
 
 #[test]
-fn a_new_revision_forgets_all_records() {
+fn a_new_revision_overtakes_all_records_and_no_token() {
     let mut bench = fed();
     let key = key(1);
     bench.answer(&key, Some(record(&key)));
-    bench.forwarded("GET", "/keys", &[(b"x-api-key", key.expose().as_bytes())]);
-    bench.hear("g2", 2);
+    let shown: Field<'_> = (b"x-api-key", key.expose().as_bytes());
+    let token = viewer();
+    bench.forwarded("GET", "/keys", &[shown]);
+    bench.forwarded("GET", "/things/1", &[(b"authorization", token.as_bytes())]);
+    bench.hear("g1", 2);
     bench.asks_for(&key);
+    bench.gate.api_key_not_answered(key.id());
+    let step = bench.ask("GET", "/keys", &[shown], false);
+    assert!(matches!(step, Step::Answer(answer, _) if answer.details == "sidecar-unreachable"));
+    bench.forwarded("GET", "/things/1", &[(b"authorization", token.as_bytes())]);
+    assert_eq!(bench.edge.checks.get(), 1);
+}
+
+#[test]
+fn a_flood_of_unknown_keys_costs_those_that_exist_nothing() {
+    let mut bench = bench_of(&{
+        let mut config = config(true);
+        config["feed"]["api_key_lookups_per_second"] = json!(5);
+        config["limits"] = json!({"unknown_api_key_cache_bytes": 4096});
+        config
+    });
+    bench.hear("g1", 1);
+    let good = key(1);
+    bench.answer(&good, Some(record(&good)));
+    for seed in 2..200 {
+        let unknown = key(seed);
+        let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
+        if let Step::LookUpApiKey(_) = bench.ask("GET", "/keys", &[shown], true) {
+            bench.answer(&unknown, None);
+        }
+    }
+    bench.forwarded("GET", "/keys", &[(b"x-api-key", good.expose().as_bytes())]);
+    bench.hear("g1", 2);
+    bench.asks_for(&good);
+}
+
+#[test]
+fn whoever_guesses_keys_makes_no_more_calls_and_locks_no_proven_key_out() {
+    let mut config = config(true);
+    config["failure_limit"] = json!({"failures": 3, "period_seconds": 60});
+    let mut bench = bench_of(&config);
+    bench.hear("g1", 1);
+    let good = key(1);
+    bench.answer(&good, Some(record(&good)));
+    bench.forwarded("GET", "/keys", &[(b"x-api-key", good.expose().as_bytes())]);
+    let mut calls = 0;
+    for seed in 2..100 {
+        let unknown = key(seed);
+        let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
+        if let Step::LookUpApiKey(_) = bench.ask("GET", "/keys", &[shown], true) {
+            calls += 1;
+            bench.answer(&unknown, None);
+            bench.ask("GET", "/keys", &[shown], false);
+        }
+    }
+    assert!(calls <= 4, "{calls}");
+    bench.forwarded("GET", "/keys", &[(b"x-api-key", good.expose().as_bytes())]);
+}
+
+#[test]
+fn honest_bad_luck_does_not_count_as_guessing() {
+    let mut config = config(false);
+    config["failure_limit"] = json!({"failures": 3, "period_seconds": 60});
+    let mut bench = bench_of(&config);
+    for number in 0..20 {
+        let mut claims = claims(&number.to_string());
+        claims["exp"] = json!(NOW / SECOND - 1000);
+        let expired = token(&claims);
+        bench.denied(
+            "GET",
+            "/things/1",
+            &[(b"authorization", expired.as_bytes())],
+            Reason::TokenExpired,
+        );
+    }
+    let good = viewer();
+    bench.forwarded("GET", "/things/1", &[(b"authorization", good.as_bytes())]);
+}
+
+#[test]
+fn one_call_serves_many_requests_with_one_key() {
+    let mut config = config(true);
+    config["feed"]["api_key_lookups_per_second"] = json!(1);
+    let mut bench = bench_of(&config);
+    bench.hear("g1", 1);
+    for _ in 0..50 {
+        bench.asks_for(&key(1));
+    }
+}
+
+#[test]
+fn scopes_of_an_api_key_restrict_whatever_the_policy_says_of_scopes() {
+    let mut bench = fed();
+    let key = key(1);
+    let scopes = Some(vec!["anything".to_owned()]);
+    bench.answer(&key, Some(ApiKeyRecord { scopes, ..record(&key) }));
+    let shown: Field<'_> = (b"x-api-key", key.expose().as_bytes());
+    bench.denied("GET", "/keys", &[shown], Reason::ScopeInsufficient);
+}
+
+#[test]
+fn a_token_that_seems_expired_to_a_wrong_clock_is_judged_anew() {
+    let mut bench = alone();
+    let token = viewer();
+    let shown: Field<'_> = (b"authorization", token.as_bytes());
+    bench.now += 3600 * SECOND;
+    bench.denied("GET", "/things/1", &[shown], Reason::TokenExpired);
+    bench.now -= 3600 * SECOND;
+    bench.forwarded("GET", "/things/1", &[shown]);
 }
 
 #[test]
@@ -537,7 +697,7 @@ fn without_the_sidecar_known_keys_go_on_and_unknown_ones_fail_closed() {
     bench.now += 50 * SECOND;
     let shown: Field<'_> = (b"x-api-key", known.expose().as_bytes());
     bench.asks_for(&known);
-    bench.gate.api_key_not_answered();
+    bench.gate.api_key_not_answered(known.id());
     assert!(matches!(bench.ask("GET", "/keys", &[shown], false), Step::Forward(_)));
     let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
     let step = bench.ask("GET", "/keys", &[shown], false);
@@ -549,7 +709,7 @@ fn an_open_breaker_asks_nobody() {
     let mut bench = fed();
     for seed in 10..15 {
         bench.asks_for(&key(seed));
-        bench.gate.api_key_not_answered();
+        bench.gate.api_key_not_answered(key(seed).id());
     }
     let unknown = key(20);
     let shown: Field<'_> = (b"x-api-key", unknown.expose().as_bytes());
@@ -585,8 +745,8 @@ fn a_bad_snapshot_changes_nothing() {
     snapshot.api_key_digest_key = base64url::encode(&DIGEST_KEY);
     let jwks = json!({"keys": "none"}).as_object().unwrap().clone();
     let issuer = "https://corp.example".to_owned();
-    snapshot.key_sets.push(crate::wire::IssuerKeySet { issuer, jwks });
-    assert!(bench.gate.apply_snapshot(&snapshot).is_err());
+    snapshot.key_sets.push(crate::wire::IssuerKeySet { issuer: issuer.clone(), jwks });
+    assert_eq!(bench.gate.apply_snapshot(&snapshot), Ok(vec![issuer]), "its old keys stay");
     bench.forwarded("GET", "/things/1", &[(b"authorization", token.as_bytes())]);
 }
 
@@ -596,7 +756,7 @@ fn every_decision_leaves_an_event_and_is_counted() {
     let token = viewer();
     bench.forwarded("GET", "/things/1?secret=1", &[(b"authorization", token.as_bytes())]);
     bench.denied("GET", "/things/1", &[], Reason::CredentialMissing);
-    let body = bench.gate.audit().unwrap().next_delivery(1).unwrap();
+    let body = bench.gate.audit().unwrap().borrow_mut().next_delivery(1).unwrap();
     let text = String::from_utf8(body).unwrap();
     let batch: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(batch["events"][0]["decision"], "permit");
@@ -622,8 +782,7 @@ fn a_configuration_that_cannot_work_is_refused_with_every_problem() {
         .unwrap()
         .push(json!({"name": "other", "issuer": "https://other.example", "audiences": ["api"]}));
     let parsed = PluginConfig::parse(config.to_string().as_bytes()).unwrap();
-    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
-    let problems = Gate::new(&parsed, &|_| None, seed).expect_err("accepted");
+    let problems = Gate::new(&parsed, &|_| None, Seed([1, 2, 3, 4]), None).expect_err("accepted");
     let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["policy.issuers[0].hmac_secret_env", "policy.issuers[1]", "feed"]);
 }

@@ -13,8 +13,8 @@ fn check(path: &str, expected: &str) {
 #[track_caller]
 fn eager(path: &str, expected: &str) {
     let judged = judge(path.as_bytes()).unwrap();
-    let reading = judged.eager_reading().map(|bytes| String::from_utf8(bytes).unwrap());
-    assert_eq!(reading.as_deref(), Some(expected), "{path}");
+    let readings = judged.eager_readings();
+    assert!(readings.contains(&expected.as_bytes().to_vec()), "{path}");
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn the_eager_reading_is_the_shortest_that_an_upstream_could_make() {
     eager("/a%3fb", "/a");
     eager("//", "/");
     eager("/;x", "/");
-    assert_eq!(judge(b"/a%20b").unwrap().eager_reading(), None);
+    assert!(judge(b"/a%20b").unwrap().eager_readings().is_empty());
 }
 
 #[test]
@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn judging_never_panics(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
         if let Ok(judged) = judge(&raw) {
-            let _ = judged.eager_reading();
+            let _ = judged.eager_readings();
             let _ = judged.segments().count();
         }
     }

@@ -82,7 +82,7 @@ impl Policy {
         }
         let mut forbids = Vec::new();
         self.matcher.forbids(&host, &segments, method, &mut forbids);
-        if let Some(eager) = path.eager_reading() {
+        for eager in path.eager_readings() {
             // Else an accepted `%2F` would be a way around the forbids of what lies behind it.
             let segments = Segments::of_decoded(&eager);
             self.matcher.forbids(&host, &segments, method, &mut forbids);
@@ -191,9 +191,13 @@ fn condition_holds(route: &Route) -> bool {
     route.condition.is_none()
 }
 
-/// Whether a text can be a method (`token` of RFC 9110 §5.6.2).
+/// Whether a text can be a method (`token` of RFC 9110 §5.6.2). Small letters are refused: methods
+/// are case-sensitive and none in use has any, but some frameworks read `delete` as `DELETE`, and a
+/// forbid of the one would be evaded by the other.
 fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let fits = |byte: u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    };
     !text.is_empty() && text.bytes().all(fits)
 }
 

@@ -168,8 +168,11 @@ impl Policy {
         for set in roles.iter().filter_map(|role| self.roles.permissions_of(*role)) {
             by_roles.unite(set);
         }
+        // Scopes of a token mean nothing until a policy says what they name: issuers write them into
+        // every token. Scopes of an API key were chosen to restrict it, and restrict in any case.
+        let count = credential == Credential::ApiKey || !self.scope_permissions.is_empty();
         let effective = match &scopes {
-            Some(scopes) if !self.scope_permissions.is_empty() => {
+            Some(scopes) if count => {
                 let mut allowed = PermissionSet::default();
                 let sets = scopes.iter().filter_map(|scope| self.scope_permissions.get(scope));
                 sets.for_each(|set| allowed.unite(set));

@@ -238,8 +238,15 @@ impl Node {
         let mut rest = path.clone();
         let Some(segment) = rest.next() else {
             found.extend(takers(&self.end, method).map(|leaf| leaf.route));
+            // Many upstreams serve `/admin/` as `/admin`; a forbid of the one holds for both.
+            let slash = Segments::of_decoded(b"/").next().and_then(|empty| self.child(empty));
+            let slash = slash.into_iter().flat_map(|node| takers(&node.end, method));
+            found.extend(slash.map(|leaf| leaf.route));
             return;
         };
+        if segment.is_empty() && rest.clone().next().is_none() {
+            found.extend(takers(&self.end, method).map(|leaf| leaf.route));
+        }
         if let Some(node) = self.child(segment) {
             node.all(&rest, method, found);
         }

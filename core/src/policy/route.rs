@@ -119,6 +119,12 @@ fn check_permit(section: &RouteSection, at: &At<'_>, problems: &mut Problems) {
             at.problem(problems, "`none` must be the last: what follows is never looked for");
         }
     }
+    // No request has a session yet: such a route would lock everybody out, and say nothing.
+    let others = credentials.iter().filter(|credential| **credential != Credential::Session);
+    if credentials.contains(&Credential::Session) && others.count() == 0 {
+        at_credentials
+            .problem(problems, "this version has no sessions; give another credential too");
+    }
     let requires = section.require.all.is_some() || section.require.any.is_some();
     if *credentials == [Credential::None] && requires {
         at.name("require").problem(problems, "nobody can meet it: the route takes no credential");

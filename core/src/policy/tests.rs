@@ -234,7 +234,8 @@ fn the_most_specific_permit_decides() {
     check("PUT example.com/a/b", "permit literal");
     check("PUT x.eu.example.com/a/b", "permit longer");
     check("PUT api.eu.example.com:8080/a/b", "permit exact");
-    check("PUT API.EU.example.com./a/b", "permit exact");
+    check("PUT API.EU.example.com/a/b", "permit exact");
+    check("PUT api.eu.example.com./a/b", "refused request-malformed");
     check("PUT get.example.com/only", "permit wild");
     check("PUT notexample.com/a/b", "permit literal");
 }
@@ -251,7 +252,7 @@ fn case_and_trailing_slash_matter() {
     check("GET h/Docs/1?x=/../", "permit a");
     check("GET h/%44ocs/1", "permit a");
     check("GET h/", "permit root");
-    check("get h/", "permit root");
+    check("get h/", "refused request-malformed");
 }
 
 #[test]

@@ -53,8 +53,8 @@ fn gate(file: &CaseFile, now_nanoseconds: u64) -> Gate {
     let look_up = |name: &str| {
         environment.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
     };
-    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [5; 16] };
-    let mut gate = Gate::new(&config, &look_up, seed)
+    let seed = Seed([1, 2, 3, 4]);
+    let mut gate = Gate::new(&config, &look_up, seed, None)
         .unwrap_or_else(|problems| panic!("{}: {problems:#?}", file.name));
     let snapshot = Snapshot {
         generation: "1".to_owned(),

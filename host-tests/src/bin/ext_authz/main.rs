@@ -51,8 +51,8 @@ fn main() -> Result<()> {
 fn gate(config: &[u8]) -> Result<Gate> {
     let problems = |problems: Vec<_>| anyhow!("{problems:?}");
     let config = PluginConfig::parse(config).map_err(problems)?;
-    let seed = Seed { hash_keys: [1, 2, 3, 4], incarnation: [0; 16] };
-    Gate::new(&config, &|_| None, seed).map_err(|found| anyhow!("{found:?}"))
+    let seed = Seed([1, 2, 3, 4]);
+    Gate::new(&config, &|_| None, seed, None).map_err(|found| anyhow!("{found:?}"))
 }
 
 /// What the service says to one request.
