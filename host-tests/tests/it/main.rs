@@ -21,6 +21,7 @@ mod envoy_sidecar;
 mod envoy_support;
 mod generated;
 mod policy_files;
+mod tidy;
 mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;
