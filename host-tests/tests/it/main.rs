@@ -14,6 +14,7 @@
 mod cases_core;
 mod docker_compose;
 mod docker_support;
+mod manifests;
 mod envoy_cases;
 mod envoy_filter;
 mod envoy_harness;
