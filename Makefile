@@ -46,6 +46,14 @@ soak: wasm $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Env
 bench: wasm $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)
 	$(TARGET)/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+.PHONY: fuzz
+fuzz: ## Fuzz tokens, key sets, policies, headers and paths (FUZZ_SECONDS=n for each; needs a nightly toolchain)
+	command -v cargo-fuzz >/dev/null || cargo +nightly install --locked cargo-fuzz --root $(TOOLS)
+	cd fuzz && for target in token key_set policy headers path; do
+		dictionary=dictionaries/$$target.dict
+		cargo +nightly fuzz run $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=8192 $$([ -f $$dictionary ] && echo -dict=$$dictionary || true)
+	done
+
 .PHONY: coverage
 coverage: wasm $(ENVOY_NEEDS) ## Show the line coverage of the tests (installs cargo-llvm-cov)
 	command -v cargo-llvm-cov >/dev/null || cargo install --locked cargo-llvm-cov --root $(TOOLS)
