@@ -91,20 +91,20 @@ impl Desk {
     ///
     /// [`StoreError`] when the store fails.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let mut snapshot = Snapshot {
-            generation: String::new(),
-            api_key_revision: self.store.api_key_revision().await?,
-            api_key_digest_key: base64url::encode(self.digest_key.expose()),
-            key_sets: vec![IssuerKeySet {
-                issuer: self.issuer.issuer.0.clone(),
-                jwks: self.keys.jwks(),
-            }],
-        };
-        let content = serde_json::to_vec(&snapshot).unwrap_or_default();
+        let api_key_digest_key = base64url::encode(self.digest_key.expose());
+        let key_sets =
+            vec![IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }];
+        // Not of the revision: a new generation empties every cache of verified tokens, so whoever
+        // may make API keys could have every filter verify every token anew, again and again.
+        let content = serde_json::to_vec(&(&api_key_digest_key, &key_sets)).unwrap_or_default();
         let hash = digest::digest(&digest::SHA256, &content);
         let start = hash.as_ref().get(..16).unwrap_or_default();
-        snapshot.generation = base64url::encode(start);
-        Ok(snapshot)
+        Ok(Snapshot {
+            generation: base64url::encode(start),
+            api_key_revision: self.store.api_key_revision().await?,
+            api_key_digest_key,
+            key_sets,
+        })
     }
 
     /// What a filter may know about one API key.
