@@ -10,6 +10,8 @@ use crate::store::{StoreError, StoredApiKey};
 
 /// Longest name of a key, and of each role and scope.
 const MAX_NAME_BYTES: usize = 128;
+/// Letters of an id.
+const ID_LETTERS: usize = 12;
 /// Roles or scopes of one key; the record travels to every filter that sees the key.
 const MAX_LIST: usize = 100;
 
@@ -195,10 +197,12 @@ impl Desk {
     }
 
     async fn find(&self, name_or_id: &str) -> Result<StoredApiKey, ApiKeyError> {
-        if let Some(id) = self.store.api_key_named(name_or_id).await? {
-            return self.store.api_key(&id).await?.ok_or(ApiKeyError::Unknown);
+        // The id first: a key named like the id of another must not be the one that is revoked.
+        if let Some(found) = self.store.api_key(name_or_id).await? {
+            return Ok(found);
         }
-        self.store.api_key(name_or_id).await?.ok_or(ApiKeyError::Unknown)
+        let id = self.store.api_key_named(name_or_id).await?.ok_or(ApiKeyError::Unknown)?;
+        self.store.api_key(&id).await?.ok_or(ApiKeyError::Unknown)
     }
 
     /// Changes the state of an API key. Doing again what is done is no error.
@@ -245,6 +249,12 @@ fn check(asked: &CreateApiKey) -> Result<(), ApiKeyError> {
             "`name` is not 1 to 128 letters, digits and `_.:-`, beginning with a letter or digit",
         ));
     }
+    // An id that is made later could be this name, and commands take either.
+    if is_like_id(&asked.name) {
+        return Err(ApiKeyError::Invalid(
+            "`name` has the form of an id (12 letters and digits); use another length or a `-`",
+        ));
+    }
     if !asked.roles.iter().all(|role| is_name(role)) {
         return Err(ApiKeyError::Invalid("each of `roles` is a name as it stands in the policy"));
     }
@@ -270,6 +280,11 @@ fn check(asked: &CreateApiKey) -> Result<(), ApiKeyError> {
         return Err(ApiKeyError::Invalid("`expires_in_seconds` is at least 1"));
     }
     Ok(())
+}
+
+/// Whether it could be the id of a key.
+fn is_like_id(text: &str) -> bool {
+    text.len() == ID_LETTERS && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// As names of the policy: they stand in header lists and in bindings.

@@ -14,21 +14,24 @@ use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::Embedded;
+use crate::store::{Embedded, Store as _};
 
 fn store_keys() -> StoreKeys {
     StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap()
 }
 
-async fn try_open(directory: &Path, keys: &StoreKeys) -> Result<Desk, OpenDeskError> {
+fn issuer_section() -> IssuerSection {
     let section = json!({
         "issuer": "https://auth.example.com", "audiences": ["api"],
         "algorithms": ["ES256", "EdDSA"],
     });
-    let issuer = IssuerSection::read(&section, &At::ROOT, &mut Problems::new()).unwrap();
+    IssuerSection::read(&section, &At::ROOT, &mut Problems::new()).unwrap()
+}
+
+async fn try_open(directory: &Path, keys: &StoreKeys) -> Result<Desk, OpenDeskError> {
     let store = Embedded::open(&directory.join("store.redb")).unwrap();
     let clock = Clock::manual(UnixSeconds(1000));
-    Desk::open(Arc::new(store), keys, issuer, clock, Random::system()).await
+    Desk::open(Arc::new(store), keys, issuer_section(), clock, Random::system()).await
 }
 
 async fn open(directory: &Path) -> Desk {
@@ -101,11 +104,30 @@ async fn a_key_goes_off_and_on_and_never_comes_back_from_revoked() {
 }
 
 #[tokio::test]
+async fn a_key_named_like_the_id_of_another_is_not_revoked_in_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(Embedded::open(&directory.path().join("store.redb")).unwrap());
+    let clock = Clock::manual(UnixSeconds(1000));
+    let (keys, random) = (store_keys(), Random::system());
+    let desk = Desk::open(store.clone(), &keys, issuer_section(), clock, random).await.unwrap();
+    let id = desk.create_api_key(ci()).await.unwrap().view.id;
+    // As an older version let it be made.
+    let mut other = store.api_key(&id).await.unwrap().unwrap();
+    other.record.name.clone_from(&id);
+    "decoy".clone_into(&mut other.record.id);
+    store.insert_api_key(&other).await.unwrap();
+    let revoked = desk.change_api_key(&id, ApiKeyAction::Revoke).await.unwrap();
+    assert_eq!((revoked.id, revoked.state), (id, ApiKeyState::Revoked));
+    assert_eq!(desk.api_key("decoy").await.unwrap().state, ApiKeyState::Active);
+}
+
+#[tokio::test]
 async fn a_wrong_request_makes_no_key() {
     let directory = tempfile::tempdir().unwrap();
     let desk = open(directory.path()).await;
     for wrong in [
         CreateApiKey { name: "a b".to_owned(), ..ci() },
+        CreateApiKey { name: "av5IXtFtXsvh".to_owned(), ..ci() },
         CreateApiKey { environment: "LIVE".to_owned(), ..ci() },
         CreateApiKey { subject: Some("42".to_owned()), ..ci() },
         CreateApiKey { roles: vec![String::new()], ..ci() },
