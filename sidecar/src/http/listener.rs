@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
@@ -26,6 +28,8 @@ const MAX_STREAMS: u32 = 1024;
 /// Longest head of a request; ours are well under a kilobyte.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Pause after a failed accept: out of file descriptors, trying at once again helps nobody.
+/// Connections that wait in the kernel to be accepted; as the standard library has it.
+const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound listener.
@@ -79,15 +83,14 @@ impl Listener {
             }
             Ok(_) | Err(_) => {}
         }
-        // Under another name first: between bind and chmod the socket would be open to everyone
-        // that the umask lets in.
+        // Under another name first, so that a client finds the old socket or the finished one.
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
         // What a crash left behind; if it cannot be removed then bind says why.
         let _ = fs::remove_file(&new);
-        let listener = UnixListener::bind(&new).map_err(failed)?;
-        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        let socket = bound(&new, mode).map_err(failed)?;
+        rustix::net::listen(&socket, BACKLOG).map_err(|error| failed(error.into()))?;
         fs::rename(&new, path).map_err(failed)?;
         Ok(Self { kind: Kind::Unix(listener, path.to_owned()) })
     }
@@ -142,6 +145,16 @@ impl Listener {
 
 enum Stream {
     Tcp(tokio::net::TcpStream),
+/// A socket with its name and permissions that does not listen yet: between bind and chmod it has
+/// the permissions of the umask, and whoever connected in that moment would stay connected.
+fn bound(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(socket)
+}
+
     Unix(tokio::net::UnixStream),
 }
 
@@ -202,4 +215,26 @@ impl Server {
 
 fn bind_error(place: &dyn std::fmt::Display, reason: &dyn std::fmt::Display) -> BindError {
     BindError { place: place.to_string(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::ErrorKind;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::bound;
+
+    #[test]
+    fn a_socket_has_its_permissions_before_anyone_can_connect() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let socket = bound(&path, 0o640).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let refused = UnixStream::connect(&path).err().map(|error| error.kind());
+        assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
+        rustix::net::listen(&socket, 1).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+    }
 }
