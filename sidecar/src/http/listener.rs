@@ -11,25 +11,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 
-use super::connection::TimedStream;
+use super::connection::{Requests, TimedStream};
 use crate::config::LimitsSection;
 
 /// Streams of one HTTP/2 connection at a time; Envoy multiplexes all its workers' calls.
 const MAX_STREAMS: u32 = 1024;
 /// Longest head of a request; ours are well under a kilobyte.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// Pause after a failed accept: out of file descriptors, trying at once again helps nobody.
 /// Connections that wait in the kernel to be accepted; as the standard library has it.
 const BACKLOG: i32 = 1024;
+/// Pause after a failed accept: out of file descriptors, trying at once again helps nobody.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound listener.
@@ -92,6 +93,7 @@ impl Listener {
         let socket = bound(&new, mode).map_err(failed)?;
         rustix::net::listen(&socket, BACKLOG).map_err(|error| failed(error.into()))?;
         fs::rename(&new, path).map_err(failed)?;
+        let listener = UnixListener::from_std(socket.into()).map_err(failed)?;
         Ok(Self { kind: Kind::Unix(listener, path.to_owned()) })
     }
 
@@ -143,8 +145,6 @@ impl Listener {
     }
 }
 
-enum Stream {
-    Tcp(tokio::net::TcpStream),
 /// A socket with its name and permissions that does not listen yet: between bind and chmod it has
 /// the permissions of the umask, and whoever connected in that moment would stay connected.
 fn bound(path: &Path, mode: u32) -> io::Result<OwnedFd> {
@@ -155,6 +155,8 @@ fn bound(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+enum Stream {
+    Tcp(tokio::net::TcpStream),
     Unix(tokio::net::UnixStream),
 }
 
@@ -188,13 +190,24 @@ impl Server {
     {
         let first = Duration::from_millis(self.limits.header_timeout_milliseconds.0);
         let idle = Duration::from_secs(self.limits.idle_timeout_seconds.0);
-        let stream = TokioIo::new(TimedStream::new(stream, first, idle));
-        let service = TowerToHyperService::new(self.router.clone());
+        let requests = Requests::default();
+        let stream = TokioIo::new(TimedStream::new(stream, first, idle, requests.clone()));
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |request| {
+            let under_way = requests.begin();
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(under_way);
+                answer
+            }
+        });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(first)
+            // Its deadline for a head runs between requests too; the stream has a better one.
+            .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES);
         builder
             .http2()

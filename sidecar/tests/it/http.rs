@@ -113,6 +113,33 @@ fn a_client_that_sends_nothing_is_cut_off() {
     }
 }
 
+#[test]
+fn a_kept_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let home = Home::new();
+    home.edit("log:", "limits: {header_timeout_milliseconds: 100}\nlog:");
+    let sidecar = home.serve();
+    let mut stream = TcpStream::connect(sidecar.public).unwrap();
+    stream.set_read_timeout(Some(crate::home::DEADLINE)).unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: sidecar\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    // But what has begun must come to its end in time.
+    stream.write_all(b"GET /heal").unwrap();
+    let mut rest = Vec::new();
+    let begun = std::time::Instant::now();
+    // Cut off, or closed in order: either way nothing is answered.
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.is_empty() && begun.elapsed() < crate::home::DEADLINE / 2, "{rest:?}");
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_with_prior_knowledge() {
     let home = Home::new();
