@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use super::arguments::Init;
@@ -40,6 +40,7 @@ pub(super) fn run(init: &Init) -> Result<(), Failure> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|error| cannot(&path, &error))?;
     }
+    ours_alone(&directory.join("secrets"))?;
     for (name, text, mode) in files {
         write(&directory.join(name), &text, mode)?;
     }
@@ -51,6 +52,22 @@ pub(super) fn run(init: &Init) -> Result<(), Failure> {
         config.display()
     ));
     Ok(())
+}
+
+/// Whoever owns the directory of the secrets, or may write to it, can read and replace them.
+fn ours_alone(path: &Path) -> Result<(), Failure> {
+    let found = fs::symlink_metadata(path).map_err(|error| cannot(path, &error))?;
+    let (owner, us) = (found.uid(), rustix::process::geteuid().as_raw());
+    let message = if !found.is_dir() {
+        "is no directory; nothing was written".to_owned()
+    } else if owner != us {
+        format!("belongs to user {owner}, not to user {us}; nothing was written")
+    } else if found.mode() & 0o022 != 0 {
+        "can be written by others; nothing was written".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Failed(format!("{} {message}", path.display())))
 }
 
 fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {

@@ -144,8 +144,12 @@ fn read_document(file: &Path) -> Result<Document, Vec<FileProblem>> {
 }
 
 fn read_file(file: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
-    let mut bytes = Zeroizing::new(Vec::new());
     let file = fs::File::open(file).map_err(|error| error.to_string())?;
+    read_open(&file, limit)
+}
+
+fn read_open(file: &fs::File, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = Zeroizing::new(Vec::new());
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
@@ -212,25 +216,36 @@ fn feed_secret(text: &[u8], at: &At<'_>, problems: &mut Problems) -> Option<Secr
     }
 }
 
-/// Reads a file that only its owner may read.
+/// Reads a file that belongs to this user, or to root, and that nobody else may read.
 fn secret_file(file: &Path, at: &At<'_>, problems: &mut Problems) -> Option<Zeroizing<Vec<u8>>> {
     let shown = file.display();
-    let mode = match fs::metadata(file) {
-        Ok(metadata) => metadata.mode() & 0o777,
+    // Opened once: what is looked at is what is read, whatever the name comes to mean in between.
+    let opened = fs::File::open(file).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, opened) = match opened {
+        Ok(opened) => opened,
         Err(error) => {
             at.problem(problems, format!("{shown} cannot be read: {error}"));
             return None;
         }
     };
-    // Whoever reads the secret can speak as a filter or open the store.
-    if mode & 0o077 != 0 {
-        at.problem(
-            problems,
-            format!("{shown} has mode {mode:04o}: others may read it; run chmod 600 on it"),
-        );
+    let us = rustix::process::geteuid().as_raw();
+    if let Some(wrong) = not_ours_alone(metadata.mode(), metadata.uid(), us) {
+        at.problem(problems, format!("{shown} {wrong}"));
     }
-    let read = read_file(file, MAX_SECRET_FILE_BYTES);
+    let read = read_open(&opened, MAX_SECRET_FILE_BYTES);
     read.map_err(|error| at.problem(problems, format!("{shown} cannot be read: {error}"))).ok()
+}
+
+/// Why a file of this mode and owner is no place for a secret of user `us`.
+fn not_ours_alone(mode: u32, owner: u32, us: u32) -> Option<String> {
+    // Another owner knows the secret, or may have put a secret of theirs in its place.
+    if owner != us && owner != 0 {
+        return Some(format!("belongs to user {owner}: it must belong to user {us} or to root"));
+    }
+    // Whoever reads the secret can speak as a filter or open the store.
+    let mode = mode & 0o777;
+    (mode & 0o077 != 0)
+        .then(|| format!("has mode {mode:04o}: others may read it; run chmod 600 on it"))
 }
 
 /// The directories that files and sockets are made in must be there.

@@ -27,6 +27,32 @@ fn init_writes_a_home_that_passes_its_own_check_and_overwrites_nothing() {
 }
 
 #[test]
+fn init_puts_no_secret_where_somebody_else_has_a_say() {
+    let parent = tempfile::tempdir().unwrap();
+    let refused = |name: &str| {
+        let home = parent.path().join(name);
+        let made = wardgate().args(["init", "--dir"]).arg(&home).output().unwrap();
+        assert_eq!(made.status.code(), Some(1), "{name}: {made:?}");
+        assert!(!home.join("wardgate.yaml").exists() && !home.join("secrets/feed.secret").exists());
+        String::from_utf8(made.stderr).unwrap()
+    };
+    let open = parent.path().join("open/secrets");
+    fs::create_dir_all(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(refused("open").contains("can be written by others"));
+    fs::create_dir_all(parent.path().join("link")).unwrap();
+    std::os::unix::fs::symlink(parent.path(), parent.path().join("link/secrets")).unwrap();
+    assert!(refused("link").contains("is no directory"));
+    // Only root can give a directory away.
+    if rustix::process::geteuid().is_root() {
+        let given = parent.path().join("given/secrets");
+        fs::create_dir_all(&given).unwrap();
+        std::os::unix::fs::chown(&given, Some(65_534), None).unwrap();
+        assert!(refused("given").contains("belongs to user 65534"));
+    }
+}
+
+#[test]
 fn exit_codes_tell_what_kind_of_failure_it_was() {
     let home = Home::new();
     assert_eq!(home.run(&["nonsense"]).status.code(), Some(2));

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::load;
+use super::{load, not_ours_alone};
 use crate::random::Random;
 use crate::seal::StoreKeys;
 
@@ -112,4 +112,30 @@ fn a_socket_path_that_the_system_would_cut_is_a_problem() {
     let directory = directory(&GOOD.replace("admin.sock", &name));
     let found = problems(directory.path());
     assert!(found[0].contains("admin.socket: the path has "), "{found:?}");
+}
+
+#[test]
+fn a_secret_belongs_to_this_user_or_to_root_and_to_nobody_else() {
+    for (mode, owner, us, right) in [
+        (0o100_600, 7, 7, true),
+        (0o100_400, 0, 7, true),
+        (0o100_600, 8, 7, false),
+        (0o100_600, 8, 0, false),
+        (0o100_640, 7, 7, false),
+        (0o100_604, 0, 7, false),
+    ] {
+        assert_eq!(not_ours_alone(mode, owner, us).is_none(), right, "{mode:o} {owner} {us}");
+    }
+}
+
+#[test]
+fn a_secret_file_of_another_owner_is_a_problem() {
+    // Only root can give a file away.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = directory(GOOD);
+    std::os::unix::fs::chown(directory.path().join("feed.secret"), Some(65_534), None).unwrap();
+    let found = problems(directory.path());
+    assert!(found[0].contains("feed.secret belongs to user 65534"), "{found:?}");
 }
