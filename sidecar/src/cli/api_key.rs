@@ -1,6 +1,6 @@
 //! `apikey …`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use wardgate_core::wire::ApiKeyState;
 
 use super::arguments::{ApiKey, CreateApiKey as Asked, Format, ListApiKeys, OneApiKey};
@@ -25,6 +25,13 @@ pub(super) fn run(command: ApiKey) -> Result<(), Failure> {
 
 async fn create(asked: Asked) -> Result<(), Failure> {
     let loaded = loaded(&asked.from.config)?;
+    for (kind, section, names) in
+        [("role", "roles", &asked.role), ("scope", "scope_permissions", &asked.scope)]
+    {
+        for name in unknown(&loaded.policy, section, names) {
+            note(&format!("warning: the policy knows no {kind} `{name}`: it permits nothing"));
+        }
+    }
     let wanted = CreateApiKey {
         name: asked.name,
         environment: asked.environment,
@@ -45,6 +52,12 @@ async fn create(asked: Asked) -> Result<(), Failure> {
     let mut lines = vec![("api_key", created.api_key.clone())];
     lines.extend(details(&created.view));
     show::pairs(&lines)
+}
+
+/// The names that do not stand in a section of the policy. No error: a filter may have a newer one.
+fn unknown<'a>(policy: &Value, section: &str, names: &'a [String]) -> Vec<&'a str> {
+    let known = |name: &&str| policy.get(section).is_some_and(|names| names.get(name).is_some());
+    names.iter().map(String::as_str).filter(|name| !known(name)).collect()
 }
 
 async fn list(asked: &ListApiKeys) -> Result<(), Failure> {

@@ -164,7 +164,7 @@ pub(super) enum ApiKey {
     #[command(after_help = "\
 Examples:
   wardgate apikey create --name ci --environment live --role viewer
-  wardgate apikey create --name report --scope read --expires-in 86400 --output json")]
+  wardgate apikey create --name report --role editor --scope api:read --expires-in 86400")]
     Create(CreateApiKey),
     /// Shows all keys.
     List(ListApiKeys),
@@ -191,7 +191,8 @@ pub(super) struct CreateApiKey {
     /// A role; may be repeated.
     #[arg(long, value_name = "NAME")]
     pub(super) role: Vec<String>,
-    /// A scope that restricts the key; may be repeated. Without any nothing is restricted.
+    /// A scope that restricts the key, as in `scope_permissions` of the policy; may be repeated.
+    /// Without any nothing is restricted.
     #[arg(long, value_name = "NAME")]
     pub(super) scope: Vec<String>,
     /// Issuer of the owner; with --subject.

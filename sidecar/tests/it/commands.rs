@@ -135,6 +135,23 @@ fn an_api_key_is_shown_once_and_lives_its_life_with_and_without_a_sidecar() {
 }
 
 #[test]
+fn a_role_or_scope_that_the_policy_does_not_know_is_warned_of() {
+    let home = Home::new();
+    let create = |name: &str, role: &str, scope: &str| {
+        let made =
+            home.run(&["apikey", "create", "--name", name, "--role", role, "--scope", scope]);
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stderr).unwrap()
+    };
+    let right = create("right", "editor", "api:read");
+    assert!(!right.contains("warning"), "{right}");
+    let wrong = create("wrong", "edditor", "read");
+    for piece in ["the policy knows no role `edditor`", "the policy knows no scope `read`"] {
+        assert!(wrong.contains(piece), "{wrong}");
+    }
+}
+
+#[test]
 fn a_token_is_alone_on_its_line_and_the_same_key_signs_with_and_without_a_sidecar() {
     let home = Home::new();
     let token = home.done(&[
