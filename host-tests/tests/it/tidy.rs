@@ -46,8 +46,9 @@ fn files() -> Vec<String> {
     found
 }
 
-fn sources() -> Vec<String> {
-    files().into_iter().filter(|path| path.ends_with(".rs")).collect()
+fn files_with(extension: &str) -> Vec<String> {
+    let is_one = |path: &String| Path::new(path).extension().is_some_and(|it| it == extension);
+    files().into_iter().filter(is_one).collect()
 }
 
 /// The texts between single backticks of a Markdown file, code blocks left out.
@@ -85,9 +86,9 @@ fn every_test_that_the_features_name_exists() {
 #[test]
 fn every_path_that_a_document_names_exists() {
     let mut missing = Vec::new();
-    for document in files().iter().filter(|path| path.ends_with(".md")) {
-        let text = read(document);
-        let folder = Path::new(document).parent().unwrap();
+    for document in files_with("md") {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().unwrap();
         for link in links(&text) {
             if !root().join(folder).join(&link).exists() {
                 missing.push(format!("{document}: {link}"));
@@ -192,7 +193,7 @@ fn code_lines(source: &str) -> usize {
 #[test]
 fn no_source_file_is_too_long_to_read() {
     let is_test = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
-    for path in sources().iter().filter(|path| !is_test(path)) {
+    for path in files_with("rs").iter().filter(|path| !is_test(path)) {
         let lines = code_lines(&read(path));
         assert!(lines <= MAX_CODE_LINES, "{path} has {lines} lines of code");
     }
