@@ -9,7 +9,6 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
-use crate::http::ReplayWindow;
 use crate::metrics::Metrics;
 
 /// The state behind every request.
@@ -24,8 +23,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// The secret that filters share with the sidecar.
     pub feed_secret: Secret,
-    /// The nonces of the internal listener.
-    pub replay: ReplayWindow,
+    /// How far the time of an internal request may differ.
+    pub window_seconds: u64,
     /// When the log last told of a refused internal request, in seconds since the epoch.
     pub refused_logged_at: AtomicU64,
     /// What bounds the work.

@@ -44,7 +44,7 @@ pub struct RequestLabels {
 /// Why an internal request was not believed.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RefusedLabels {
-    /// `mac`, `time`, `header`, `replay` or `full`.
+    /// `mac`, `time` or `header`.
     pub reason: &'static str,
 }
 

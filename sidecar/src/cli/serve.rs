@@ -11,7 +11,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
-use crate::http::{self, Listener, Listeners, ReplayWindow};
+use crate::http::{self, Listener, Listeners};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -74,7 +74,7 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
         audit: audit.map_err(Failure::failed)?,
         metrics,
         feed_secret: loaded.feed_secret.clone(),
-        replay: ReplayWindow::new(config.internal.window_seconds.0),
+        window_seconds: config.internal.window_seconds.0,
         refused_logged_at: AtomicU64::new(0),
         limits: config.limits.clone(),
         clock,

@@ -45,8 +45,8 @@ section! {
         pub socket_mode: SocketMode, default(SocketMode::Owner, "0600");
         /// A loopback address to listen on as well, for an Envoy that cannot use the socket.
         pub address: Option<Loopback>, optional;
-        /// How far the clocks of filter and sidecar may differ, in seconds; no message is accepted
-        /// twice in that time.
+        /// How far the clocks of filter and sidecar may differ, in seconds; an older message is
+        /// refused.
         pub window_seconds: Bounded<1, 300>, default(Bounded(30), 30);
     }
 }

@@ -1,5 +1,12 @@
 //! The internal listener: what filters ask. Every request is verified before its body is parsed,
 //! and every answer to a verified request is signed.
+//!
+//! A nonce is not remembered; a request that was recorded may be sent again while its time is within
+//! the window. It gains nothing. The answer is bound to the old nonce, so no filter that waits for
+//! another believes it. Snapshot and look-up change nothing and say what whoever could record the
+//! request could read, or get by passing on the request itself instead of recording it. Events count
+//! once by incarnation and sequence, far longer than the window. Remembering nonces would cost a
+//! bound, and whoever fills it stops every filter.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +28,6 @@ use wardgate_core::wire::{
 };
 
 use super::problem::Problem;
-use super::replay::ReplayError;
 use crate::app::App;
 use crate::audit::AuditError;
 use crate::metrics::{LookupLabels, RefusedLabels};
@@ -97,18 +103,13 @@ fn verify(
     let mut values = headers.get_all(MAC_HEADER).iter();
     let (Some(header), None) = (values.next(), values.next()) else { return Err("header") };
     let now = app.clock.now();
-    let window = app.replay.seconds();
+    let window = app.window_seconds;
     let verified = verify_request(&app.feed_secret, request, header.as_bytes(), now, window);
-    let nonce = verified.map_err(|error| match error {
+    verified.map_err(|error| match error {
         MacError::Header => "header",
         MacError::Time => "time",
         MacError::Mismatch => "mac",
-    })?;
-    app.replay.accept(nonce, now).map_err(|error| match error {
-        ReplayError::Seen => "replay",
-        ReplayError::Full => "full",
-    })?;
-    Ok(nonce)
+    })
 }
 
 /// Whoever does not know the secret learns nothing of why; the log and the metric say it.

@@ -8,7 +8,6 @@ mod listener;
 mod observe;
 mod problem;
 mod public;
-mod replay;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -19,7 +18,6 @@ use axum::Router;
 use tokio::sync::watch;
 
 pub use listener::{BindError, Listener};
-pub use replay::ReplayWindow;
 
 use crate::app::App;
 

@@ -100,10 +100,29 @@ fn only_a_fresh_request_with_the_right_mac_is_believed() {
         refused(&filter.send(method, path, Some(&sign(&filter.secret, path, time)), b""));
     }
     refused(&filter.send(method, path, Some(&sign(&filter.secret, "/else", now())), b""));
-    let once = filter.mac(method, path, b"", new_nonce());
-    assert_eq!(filter.send(method, path, Some(&once), b"").status, 200);
-    refused(&filter.send(method, path, Some(&once), b""));
+    assert_eq!(filter.snapshot()["key_sets"].as_array().map(Vec::len), Some(1));
     assert!(sidecar.log_text().contains("an internal request was not believed"));
+}
+
+#[test]
+fn a_recorded_message_changes_nothing_when_it_is_played_again() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let body = json!({"incarnation": "vm", "events": [{"sequence": 1}, {"sequence": 2}]});
+    let body = body.to_string().into_bytes();
+    let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
+    let first = filter.send("POST", AUDIT_PATH, Some(&mac), &body);
+    assert_eq!(first.json(), json!({"acknowledged": 2}));
+    let log = std::fs::read(home.path("data/audit.jsonl")).unwrap();
+    let again = filter.send("POST", AUDIT_PATH, Some(&mac), &body);
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(std::fs::read(home.path("data/audit.jsonl")).unwrap(), log);
+    // No filter that waits for another answer believes the one to the recording.
+    let header = again.header(MAC_HEADER).unwrap();
+    let other =
+        verify_answer(&filter.secret, new_nonce(), again.status, &again.body, header.as_bytes());
+    assert!(other.is_err());
 }
 
 #[test]
