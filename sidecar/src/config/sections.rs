@@ -124,8 +124,8 @@ section! {
 section! {
     /// What bounds the work of the sidecar.
     pub struct LimitsSection = "limits" {
-        /// Longest body of a request, in bytes.
-        pub body_bytes: Bounded<65_536, 67_108_864>, default(Bounded(2_097_152), 2_097_152);
+        /// Longest body of a request, in bytes. A batch of audit events has some 64 KiB and one event.
+        pub body_bytes: Bounded<262_144, 67_108_864>, default(Bounded(2_097_152), 2_097_152);
         /// Open connections of one listener; more wait.
         pub connections: Bounded<1, 100_000>, default(Bounded(4096), 4096);
         /// Time for the head of a request to arrive, in milliseconds.
@@ -304,6 +304,15 @@ mod tests {
             Some(LogSection::default())
         );
         assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn a_whole_batch_of_events_fits_under_every_limit() {
+        for (bytes, right) in [(65_536, false), (262_143, false), (262_144, true)] {
+            let mut problems = Problems::new();
+            LimitsSection::read(&json!({"body_bytes": bytes}), &At::ROOT, &mut problems);
+            assert_eq!(problems.is_empty(), right, "{bytes}");
+        }
     }
 
     #[test]

@@ -139,10 +139,10 @@ fn a_changed_body_is_refused_before_it_is_parsed() {
 #[test]
 fn a_body_over_the_limit_is_refused() {
     let home = Home::new();
-    home.edit("log:", "limits: {body_bytes: 65536}\nlog:");
+    home.edit("log:", "limits: {body_bytes: 262144}\nlog:");
     let _sidecar = home.serve();
     let filter = Filter::of(&home);
-    let body = vec![b' '; 65_537];
+    let body = vec![b' '; 262_145];
     let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
     let mut stream = filter.connect().unwrap();
     // The sidecar may close before all is sent.
