@@ -9,6 +9,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
+use crate::http::BodyBudget;
 use crate::metrics::Metrics;
 
 /// The state behind every request.
@@ -27,6 +28,8 @@ pub struct App {
     pub window_seconds: u64,
     /// When the log last told of a refused internal request, in seconds since the epoch.
     pub refused_logged_at: AtomicU64,
+    /// The bodies of internal requests that may be in memory.
+    pub bodies: BodyBudget,
     /// What bounds the work.
     pub limits: LimitsSection,
 }

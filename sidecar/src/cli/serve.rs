@@ -11,7 +11,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
-use crate::http::{self, Listener, Listeners};
+use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -76,6 +76,7 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
         feed_secret: loaded.feed_secret.clone(),
         window_seconds: config.internal.window_seconds.0,
         refused_logged_at: AtomicU64::new(0),
+        bodies: BodyBudget::new(&config.limits),
         limits: config.limits.clone(),
         clock,
     })

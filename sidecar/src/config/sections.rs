@@ -126,6 +126,9 @@ section! {
     pub struct LimitsSection = "limits" {
         /// Longest body of a request, in bytes. A batch of audit events has some 64 KiB and one event.
         pub body_bytes: Bounded<262_144, 67_108_864>, default(Bounded(2_097_152), 2_097_152);
+        /// Bytes of events from filters that may be under way, in all requests together; more are
+        /// refused, and the filters try again. At least `body_bytes` whatever stands here.
+        pub bodies_in_flight_bytes: Bounded<262_144, 4_294_967_296>, default(Bounded(67_108_864), 67_108_864);
         /// Open connections of one listener; more wait.
         pub connections: Bounded<1, 100_000>, default(Bounded(4096), 4096);
         /// Time for the head of a request to arrive, in milliseconds.
@@ -196,6 +199,7 @@ impl Default for LimitsSection {
     fn default() -> Self {
         Self {
             body_bytes: Bounded(2_097_152),
+            bodies_in_flight_bytes: Bounded(67_108_864),
             connections: Bounded(4096),
             header_timeout_milliseconds: Bounded(5000),
             request_timeout_milliseconds: Bounded(30_000),

@@ -81,17 +81,20 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, app.limits.body_bytes.size()).await else {
-        let status = StatusCode::PAYLOAD_TOO_LARGE;
-        return Problem::new(status, "body-too-large", "the body is too long").into_response();
+    let held = match app.bodies.read(parts.uri.path(), body).await {
+        Ok(held) => held,
+        Err(error) => return Problem::from(error).into_response(),
     };
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let signed = RequestParts { method: parts.method.as_str(), path, body: &body };
+    let signed = RequestParts { method: parts.method.as_str(), path, body: &held.bytes };
     let nonce = match verify(&app, signed, &parts.headers) {
         Ok(nonce) => nonce,
         Err(reason) => return refuse(&app, reason),
     };
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let body = Body::from(held.bytes.clone());
+    let response = next.run(Request::from_parts(parts, body)).await;
+    // What was made of the body is gone now too.
+    drop(held);
     sign(&app, nonce, response).await
 }
 

@@ -24,8 +24,13 @@ use tokio::sync::{Semaphore, watch};
 use super::connection::{Requests, TimedStream};
 use crate::config::LimitsSection;
 
-/// Streams of one HTTP/2 connection at a time; Envoy multiplexes all its workers' calls.
-const MAX_STREAMS: u32 = 1024;
+/// Streams of one HTTP/2 connection at a time; Envoy opens another connection for more.
+const MAX_STREAMS: u32 = 128;
+/// What a stream and a connection of HTTP/2 may send before it is read: the least that RFC 9113
+/// §6.9.2 lets a connection have, and twice that. It is memory of each connection, and nobody has
+/// said yet who sends.
+const STREAM_WINDOW: u32 = 65_535;
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 /// Longest head of a request; ours are well under a kilobyte.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Connections that wait in the kernel to be accepted; as the standard library has it.
@@ -213,6 +218,8 @@ impl Server {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let connection = builder.serve_connection(stream, service).into_owned();
         let connection = self.graceful.watch(connection);

@@ -2,6 +2,7 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod body;
 mod connection;
 mod internal;
 mod listener;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::watch;
 
+pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 
 use crate::app::App;

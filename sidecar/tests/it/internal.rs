@@ -151,6 +151,35 @@ fn a_body_over_the_limit_is_refused() {
 }
 
 #[test]
+fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_look_ups() {
+    let home = Home::new();
+    let limits = "limits: {body_bytes: 262144, bodies_in_flight_bytes: 262144}\nlog:";
+    home.edit("log:", limits);
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let body = json!({"incarnation": "vm", "events": [{"sequence": 1}]});
+    // All but the last byte, from somebody without the secret.
+    let mut flood = filter.connect().unwrap();
+    let whole = request("POST", AUDIT_PATH, &[], &vec![b' '; 262_144]);
+    flood.write_all(&whole[..whole.len() - 1]).unwrap();
+    let text = body.to_string().into_bytes();
+    let until = std::time::Instant::now() + crate::home::DEADLINE;
+    let status_within = |expected: u16| loop {
+        let mac = filter.mac("POST", AUDIT_PATH, &text, new_nonce());
+        let status = filter.send("POST", AUDIT_PATH, Some(&mac), &text).status;
+        if status == expected {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{status}, not {expected}");
+    };
+    status_within(503);
+    assert_eq!(filter.lookup("nothere")["record"], Value::Null);
+    filter.snapshot();
+    drop(flood);
+    status_within(200);
+}
+
+#[test]
 fn a_filter_learns_of_every_change_of_a_key() {
     let home = Home::new();
     let _sidecar = home.serve();
