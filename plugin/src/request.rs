@@ -57,9 +57,9 @@ impl Drop for Stream {
         // Most requests never wait, and pay nothing for those that do.
         if self.has_waited
             && let Ok(mut shared) = self.shared.try_borrow_mut()
-            && let Some(sidecar) = shared.as_mut().and_then(|state| state.sidecar.as_mut())
+            && let Some(state) = shared.as_mut()
         {
-            sidecar.forget(self.context);
+            state.forget(self.context);
         }
     }
 }
@@ -116,6 +116,14 @@ impl State {
             self.metrics.call_failed();
         }
         called
+    }
+
+    /// Forgets a stream that is gone.
+    fn forget(&mut self, context: u32) {
+        let ids = self.sidecar.as_mut().map(|sidecar| sidecar.forget(context));
+        for id in ids.unwrap_or_default() {
+            self.gate.api_key_not_asked(&id);
+        }
     }
 
     /// Decides a request that has waited.

@@ -179,9 +179,11 @@ impl Sidecar {
     }
 
     /// Forgets a stream that is gone: its request, and its calls, whose answers will not come. Others
-    /// that wait for the same key are then abandoned, and the next tick asks for them.
-    pub(crate) fn forget(&mut self, context: u32) {
-        self.calls.retain(|_, call| call.stream != Some(context));
+    /// that wait for the same key are then abandoned, and the next tick asks for them. Returns the ids
+    /// of keys that are no longer asked for.
+    pub(crate) fn forget(&mut self, context: u32) -> Vec<String> {
+        let gone = self.calls.extract_if(|_, call| call.stream == Some(context));
+        let ids = gone.filter_map(|(_, call)| call.api_key().map(str::to_owned)).collect();
         let bytes = &mut self.waiting_bytes;
         self.waiting.retain(|_, waiting| {
             waiting.retain(|waiting| {
@@ -192,6 +194,7 @@ impl Sidecar {
             });
             !waiting.is_empty()
         });
+        ids
     }
 
     /// Ids of keys that requests wait for while no call is on its way.

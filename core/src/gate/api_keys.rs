@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::wire::{ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState};
 
-use super::{Authentication, Case, Edge, Gate, Principal};
+use super::{Authentication, Case, Edge, Gate, Principal, Refused};
 
 /// What the sidecar said of one id that exists.
 #[derive(Debug)]
@@ -53,17 +53,17 @@ impl Gate {
     ) -> Authentication {
         let Ok(key) = ApiKey::parse(text) else {
             // Junk costs no look-up and no digest, so it is not counted against the address.
-            return Authentication::Failed(Reason::ApiKeyMalformed);
+            return Authentication::failed(Reason::ApiKeyMalformed);
         };
         if let Err(reason) = self.feed_state() {
-            return Authentication::Failed(reason);
+            return Authentication::failed(reason);
         }
         match self.holds(&key) {
             Held::Proven => return self.prove(&key, case.request.now_nanoseconds).into(),
             Held::Current => {}
             // Each time it is shown it counts: whoever tries keys is to be limited for it.
             Held::Unknown => {
-                return self.limit_failures(edge, |_| Err(Reason::ApiKeyUnknown)).into();
+                return self.limit_failures(edge, |_| Err(Reason::ApiKeyUnknown.into())).into();
             }
             held @ (Held::Outdated | Held::Overtaken | Held::Nothing) => {
                 if let Some(step) = self.ask(&key, held, case, edge) {
@@ -83,17 +83,17 @@ impl Gate {
         case: &Case<'_>,
         edge: &dyn Edge,
     ) -> Option<Authentication> {
-        let unreachable = Authentication::Failed(Reason::SidecarUnreachable);
+        let unreachable = Authentication::failed(Reason::SidecarUnreachable);
         if !case.request.may_look_up {
             return (held != Held::Outdated).then_some(unreachable);
         }
         // Whoever guessed too often makes no more calls either.
         let id = key.id();
         let is_known = matches!(held, Held::Outdated | Held::Overtaken);
-        if !is_known && self.failures.is_on() {
+        if !is_known && self.failures.any(self.monotonic_nanoseconds) {
             let address = edge.source_address();
             if !self.failures.admits(&address, self.monotonic_nanoseconds) {
-                return Some(Authentication::Failed(Reason::TooManyFailures));
+                return Some(Authentication::failed(Reason::TooManyFailures));
             }
         }
         // One call serves all that wait for one key. A key that is known to exist is asked for
@@ -127,25 +127,26 @@ impl Gate {
     }
 
     /// Compares the key with its record.
-    fn prove(&mut self, key: &ApiKey, now_nanoseconds: u64) -> Result<Rc<Principal>, Reason> {
+    fn prove(&mut self, key: &ApiKey, now_nanoseconds: u64) -> Result<Rc<Principal>, Refused> {
         let digest_key = self.api_key_digest_key.clone().ok_or(Reason::NotReady)?;
         let answered = self.api_keys.find_mut(key.id().as_bytes());
         let record = &mut answered.ok_or(Reason::ApiKeyUnknown)?.record;
         if !record.is_proven(key) {
             if key.digest(&digest_key) != record.digest {
-                return Err(Reason::ApiKeyUnknown);
+                return Err(Reason::ApiKeyUnknown.into());
             }
             record.proven = Some(Secret::new(key.expose().as_bytes().to_vec()));
         }
         // State and expiry only after the secret: who does not know it learns nothing about the key.
+        let refused = |reason| Err(Refused::known(reason, Rc::clone(&record.principal)));
         match record.state {
             ApiKeyState::Active => {}
-            ApiKeyState::Disabled => return Err(Reason::ApiKeyDisabled),
-            ApiKeyState::Revoked => return Err(Reason::ApiKeyRevoked),
+            ApiKeyState::Disabled => return refused(Reason::ApiKeyDisabled),
+            ApiKeyState::Revoked => return refused(Reason::ApiKeyRevoked),
         }
         let now_seconds = now_nanoseconds / 1_000_000_000;
         if record.expires_at.is_some_and(|expires_at| now_seconds >= expires_at) {
-            return Err(Reason::ApiKeyExpired);
+            return refused(Reason::ApiKeyExpired);
         }
         Ok(Rc::clone(&record.principal))
     }
@@ -184,6 +185,11 @@ impl Gate {
         Ok(())
     }
 
+    /// Forgets that the sidecar is asked for the key of this id: whoever caused it is gone.
+    pub fn api_key_not_asked(&mut self, id: &str) {
+        self.asking.remove(id);
+    }
+
     /// Notes that the sidecar did not answer about the key of this id.
     pub fn api_key_not_answered(&mut self, id: &str) {
         self.asking.remove(id);
@@ -213,15 +219,6 @@ impl Record {
     fn is_proven(&self, key: &ApiKey) -> bool {
         let shown = key.expose().as_bytes();
         self.proven.as_ref().is_some_and(|proven| proven.expose().ct_eq(shown).into())
-    }
-}
-
-impl From<Result<Rc<Principal>, Reason>> for Authentication {
-    fn from(result: Result<Rc<Principal>, Reason>) -> Self {
-        match result {
-            Ok(principal) => Self::Principal(principal),
-            Err(reason) => Self::Failed(reason),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::token::{self, UnverifiedToken, VerifiedToken};
 
 use super::intake::{self, Presented};
 use super::state::seconds;
-use super::{Authentication, Case, Edge, Gate, Principal};
+use super::{Authentication, Case, Edge, Gate, Principal, Refused};
 
 /// A token whose signature was found good.
 #[derive(Debug)]
@@ -35,13 +35,13 @@ impl Gate {
                 Credential::Jwt => match presented_token(case.intake.authorization) {
                     Ok(Some(token)) => return self.by_token(token, case, edge),
                     Ok(None) => {}
-                    Err(reason) => return Authentication::Failed(reason),
+                    Err(reason) => return Authentication::failed(reason),
                 },
                 Credential::ApiKey => match case.intake.api_key {
                     Presented::Once(key) => return self.by_api_key(key, case, edge),
                     Presented::Absent => {}
                     Presented::Repeated => {
-                        return Authentication::Failed(Reason::CredentialRepeated);
+                        return Authentication::failed(Reason::CredentialRepeated);
                     }
                 },
                 // No session exists before there is a login; a cookie of that name proves nothing.
@@ -53,12 +53,15 @@ impl Gate {
         if credentials.is_empty() {
             return Authentication::Principal(Rc::clone(&self.anonymous));
         }
-        Authentication::Failed(Reason::CredentialMissing)
+        Authentication::failed(Reason::CredentialMissing)
     }
 
     fn by_token(&mut self, token: &[u8], case: &Case<'_>, edge: &dyn Edge) -> Authentication {
         let now = seconds(case.request.now_nanoseconds);
-        self.feed_state().and_then(|()| self.token_principal(token, now, edge)).into()
+        match self.feed_state() {
+            Ok(()) => self.token_principal(token, now, edge).into(),
+            Err(reason) => Authentication::failed(reason),
+        }
     }
 
     fn token_principal(
@@ -66,16 +69,18 @@ impl Gate {
         token: &[u8],
         now: UnixSeconds,
         edge: &dyn Edge,
-    ) -> Result<Rc<Principal>, Reason> {
+    ) -> Result<Rc<Principal>, Refused> {
         if let Some(known) = self.tokens.find(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
             let issuer = self.policy.issuers().get(known.issuer).ok_or(Reason::PolicyInvalid)?;
-            token::check_claims(&known.token, &issuer.rules, now)?;
-            return Ok(Rc::clone(&known.principal));
+            return match token::check_claims(&known.token, &issuer.rules, now) {
+                Ok(()) => Ok(Rc::clone(&known.principal)),
+                Err(reason) => Err(Refused::known(reason, Rc::clone(&known.principal))),
+            };
         }
         if let Some(reason) = self.refused_tokens.find(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
-            return Err(*reason);
+            return Err((*reason).into());
         }
         self.counters.token_cache_misses = self.counters.token_cache_misses.saturating_add(1);
         self.limit_failures(edge, |gate| gate.verify(token, now, edge))
@@ -89,18 +94,15 @@ impl Gate {
     pub(super) fn limit_failures<T>(
         &mut self,
         edge: &dyn Edge,
-        attempt: impl FnOnce(&mut Self) -> Result<T, Reason>,
-    ) -> Result<T, Reason> {
-        if !self.failures.is_on() {
-            return attempt(self);
-        }
-        let address = edge.source_address();
-        if !self.failures.admits(&address, self.monotonic_nanoseconds) {
-            return Err(Reason::TooManyFailures);
+        attempt: impl FnOnce(&mut Self) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let now = self.monotonic_nanoseconds;
+        if self.failures.any(now) && !self.failures.admits(&edge.source_address(), now) {
+            return Err(Reason::TooManyFailures.into());
         }
         let result = attempt(self);
-        if result.as_ref().is_err_and(|reason| is_guess(*reason)) {
-            self.failures.count(&address, self.monotonic_nanoseconds);
+        if result.as_ref().is_err_and(|refused| is_guess(refused.reason)) {
+            self.failures.count(&edge.source_address(), now);
         }
         result
     }
@@ -110,10 +112,10 @@ impl Gate {
         compact: &[u8],
         now: UnixSeconds,
         edge: &dyn Edge,
-    ) -> Result<Rc<Principal>, Reason> {
+    ) -> Result<Rc<Principal>, Refused> {
         // The length first: looking at each letter of a very long one is work for nothing.
         if compact.len() > self.token_limit_bytes {
-            return Err(Reason::TokenOversize);
+            return Err(Reason::TokenOversize.into());
         }
         intake::check_letters(compact)?;
         let token = UnverifiedToken::parse(compact, self.token_limit_bytes)?;
@@ -126,13 +128,16 @@ impl Gate {
                 // Kept even if its time is over: the verdict on the signature stands, and the next
                 // look at it costs nothing. Its claims are judged each time.
                 let principal = self.remember(compact, issuer_index, token.clone());
-                token::check_claims(&token, &issuer.rules, now).map(|()| principal)
+                match token::check_claims(&token, &issuer.rules, now) {
+                    Ok(()) => Ok(principal),
+                    Err(reason) => Err(Refused::known(reason, principal)),
+                }
             }
             Err(reason) => {
                 if stays_refused(reason) {
                     self.refused_tokens.insert(compact, reason, 0);
                 }
-                Err(reason)
+                Err(reason.into())
             }
         }
     }

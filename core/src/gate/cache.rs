@@ -87,13 +87,17 @@ impl<V> Cache<V> {
         if bytes > self.limit_bytes / 2 {
             return;
         }
-        self.remove(key);
-        self.admit(Entry { hash: self.keys.hash(key), key: key.into(), value, bytes });
+        let hash = self.keys.hash(key);
+        self.take(hash, key);
+        self.admit(Entry { hash, key: key.into(), value, bytes });
     }
 
     /// Forgets `key`.
     pub fn remove(&mut self, key: &[u8]) {
-        let hash = self.keys.hash(key);
+        self.take(self.keys.hash(key), key);
+    }
+
+    fn take(&mut self, hash: u64, key: &[u8]) {
         self.young.take(hash, key);
         self.old.take(hash, key);
     }

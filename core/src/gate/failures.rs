@@ -19,6 +19,8 @@ pub struct FailureLimit {
     interval_nanoseconds: u64,
     burst_nanoseconds: u64,
     keys: (u64, u64),
+    /// The latest arrival time of all slots.
+    latest_nanoseconds: u64,
 }
 
 impl FailureLimit {
@@ -27,12 +29,19 @@ impl FailureLimit {
         let period = period_seconds.saturating_mul(1_000_000_000);
         let interval = period.checked_div(failures).unwrap_or(0);
         let slots = if failures == 0 { Vec::new() } else { vec![0; SLOTS] };
-        Self { slots, interval_nanoseconds: interval, burst_nanoseconds: period, keys }
+        Self {
+            slots,
+            interval_nanoseconds: interval,
+            burst_nanoseconds: period,
+            keys,
+            latest_nanoseconds: 0,
+        }
     }
 
-    /// Whether the limit is switched on.
-    pub fn is_on(&self) -> bool {
-        !self.slots.is_empty()
+    /// Whether any address has failed so lately that it counts. As long as none has, nobody needs to
+    /// ask for addresses, which costs more than the rest of the limit.
+    pub fn any(&self, now_nanoseconds: u64) -> bool {
+        self.latest_nanoseconds > now_nanoseconds
     }
 
     /// Whether `address` may fail once more at `now_nanoseconds` (monotonic or wall clock).
@@ -49,6 +58,7 @@ impl FailureLimit {
         let index = self.slot(address);
         if let Some(arrival) = self.slots.get_mut(index) {
             *arrival = (*arrival).max(now_nanoseconds).saturating_add(self.interval_nanoseconds);
+            self.latest_nanoseconds = self.latest_nanoseconds.max(*arrival);
         }
     }
 
@@ -87,6 +97,7 @@ mod tests {
             assert!(limit.admits(b"10.0.0.1:1", now));
             limit.count(b"10.0.0.1:1", now);
         }
+        assert!(limit.any(now));
         assert!(!limit.admits(b"10.0.0.1:2", now), "another port is the same address");
         assert!(limit.admits(b"10.0.0.2:1", now), "another address is free");
         now += 20 * SECOND;
@@ -110,10 +121,10 @@ mod tests {
     #[test]
     fn zero_failures_switch_the_limit_off() {
         let mut limit = FailureLimit::new(0, 60, (1, 2));
-        assert!(!limit.is_on());
         for _ in 0..1000 {
             assert!(limit.admits(b"10.0.0.1", 5));
             limit.count(b"10.0.0.1", 5);
+            assert!(!limit.any(5));
         }
     }
 

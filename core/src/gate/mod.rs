@@ -159,10 +159,14 @@ impl Gate {
             Authentication::Principal(principal) => (principal, None),
             Authentication::LookUp(id) => return Step::LookUpApiKey(id),
             // Shadow mode never lets a failed authentication pass as anyone: it goes on as nobody.
-            Authentication::Failed(reason) if is_shadow(case.route) && !is_state(reason) => {
-                (Rc::clone(&self.anonymous), Some(reason))
+            Authentication::Failed(refused)
+                if is_shadow(case.route) && !is_state(refused.reason) =>
+            {
+                (Rc::clone(&self.anonymous), Some(refused.reason))
             }
-            Authentication::Failed(reason) => return self.deny(reason, case, None, edge),
+            Authentication::Failed(Refused { reason, who }) => {
+                return self.deny(reason, case, who.as_deref(), edge);
+            }
         };
         let policy = Rc::clone(&self.policy);
         match policy.authorize(found, &principal.grants) {
@@ -245,8 +249,42 @@ impl Gate {
 /// What authentication came to.
 enum Authentication {
     Principal(Rc<Principal>),
-    Failed(Reason),
+    Failed(Refused),
     LookUp(String),
+}
+
+impl Authentication {
+    fn failed(reason: Reason) -> Self {
+        Self::Failed(reason.into())
+    }
+}
+
+impl From<Result<Rc<Principal>, Refused>> for Authentication {
+    fn from(result: Result<Rc<Principal>, Refused>) -> Self {
+        match result {
+            Ok(principal) => Self::Principal(principal),
+            Err(refused) => Self::Failed(refused),
+        }
+    }
+}
+
+/// A credential that is refused. If it proved who it is from before it turned out to be expired or
+/// revoked, the record says so: "who used the revoked key?" is what an investigation begins with.
+struct Refused {
+    reason: Reason,
+    who: Option<Rc<Principal>>,
+}
+
+impl Refused {
+    fn known(reason: Reason, who: Rc<Principal>) -> Self {
+        Self { reason, who: Some(who) }
+    }
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self { reason, who: None }
+    }
 }
 
 /// A request on its way.

@@ -164,6 +164,12 @@ impl Gate {
             self.refused_tokens.clear();
         }
         let Some(feed) = &mut self.feed else { return Ok(skipped) };
+        if feed.api_key_revision > Some(snapshot.api_key_revision) {
+            // A store that was restored counts from where it was: what is held may be newer than it,
+            // and knows nothing of what was revoked since.
+            self.api_keys.clear();
+            self.unknown_api_keys.clear();
+        }
         // The sidecar lives: what opened the breaker is over.
         self.lookups.succeeded();
         feed.generation = Some(snapshot.generation.clone());

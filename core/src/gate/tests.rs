@@ -626,6 +626,56 @@ fn honest_bad_luck_does_not_count_as_guessing() {
 }
 
 #[test]
+fn a_client_that_goes_away_leaves_nothing_behind() {
+    let mut config = config(true);
+    config["feed"]["api_key_lookups_per_second"] = json!(1);
+    let mut bench = bench_of(&config);
+    bench.hear("g1", 1);
+    bench.asks_for(&key(1));
+    bench.gate.api_key_not_asked(key(1).id());
+    let again = key(1);
+    let shown: Field<'_> = (b"x-api-key", again.expose().as_bytes());
+    bench.denied("GET", "/keys", &[shown], Reason::SidecarUnreachable);
+}
+
+#[test]
+fn a_revision_that_goes_back_forgets_everything_of_the_newer_ones() {
+    let mut bench = fed();
+    let key = key(1);
+    bench.hear("g1", 7);
+    let answer = ApiKeyLookupAnswer {
+        record: Some(record(&key)),
+        valid_for_seconds: 300,
+        api_key_revision: 7,
+    };
+    assert_eq!(bench.gate.api_key_answered(key.id(), &answer), Ok(()));
+    bench.forwarded("GET", "/keys", &[(b"x-api-key", key.expose().as_bytes())]);
+    bench.hear("g1", 3);
+    bench.asks_for(&key);
+}
+
+#[test]
+fn the_record_of_a_refused_credential_says_whose_it_was() {
+    let mut bench = fed();
+    let key = key(1);
+    bench.answer(&key, Some(ApiKeyRecord { state: ApiKeyState::Revoked, ..record(&key) }));
+    bench.denied("GET", "/keys", &[(b"x-api-key", key.expose().as_bytes())], Reason::ApiKeyRevoked);
+    let mut claims = claims("42");
+    claims["exp"] = json!(NOW / SECOND - 1000);
+    let expired = token(&claims);
+    bench.denied(
+        "GET",
+        "/things/1",
+        &[(b"authorization", expired.as_bytes())],
+        Reason::TokenExpired,
+    );
+    let body = bench.gate.audit().unwrap().borrow_mut().next_delivery(1).unwrap();
+    let batch: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(batch["events"][0]["credential_id"], key.id());
+    assert_eq!(batch["events"][1]["subject"], "42");
+}
+
+#[test]
 fn one_call_serves_many_requests_with_one_key() {
     let mut config = config(true);
     config["feed"]["api_key_lookups_per_second"] = json!(1);
