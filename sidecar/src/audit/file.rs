@@ -30,6 +30,15 @@ pub struct OpenAuditError {
     reason: String,
 }
 
+/// Why lines are not in the file.
+#[derive(Debug)]
+pub(super) enum AppendError {
+    /// They could not be written (the disk is full); the file is as it was before.
+    CutBack(io::Error),
+    /// After a failed sync, or when half a line may stand there, nobody knows what is on disk.
+    Unknown(io::Error),
+}
+
 impl OpenAuditError {
     pub(super) fn new(path: &Path, reason: &dyn std::fmt::Display) -> Self {
         Self { path: path.to_owned(), reason: reason.to_string() }
@@ -70,12 +79,17 @@ impl AuditFile {
     }
 
     /// Appends whole lines and returns when they are on disk.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        let written = self.file.write_all(lines).and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
+    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), AppendError> {
+        if let Err(error) = self.file.write_all(lines) {
             // No half line in the middle of the log; if this fails too the next start cuts it.
+            return Err(match self.file.set_len(self.length) {
+                Ok(()) => AppendError::CutBack(error),
+                Err(_) => AppendError::Unknown(error),
+            });
+        }
+        if let Err(error) = self.file.sync_data() {
             let _ = self.file.set_len(self.length);
-            return Err(error);
+            return Err(AppendError::Unknown(error));
         }
         self.length = self.length.saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
         Ok(())
@@ -95,7 +109,9 @@ impl AuditFile {
         let record = json!({
             "decision": "torn-line", "bytes": torn.len(), "moved_to": side, "received_at": now,
         });
-        self.append(format!("{record}\n").as_bytes())
+        self.append(format!("{record}\n").as_bytes()).map_err(|error| match error {
+            AppendError::CutBack(error) | AppendError::Unknown(error) => error,
+        })
     }
 }
 

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use wardgate_core::wire::AuditBatch;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use file::AuditFile;
+use file::{AppendError, AuditFile};
 pub use file::{OpenAuditError, tail};
 pub use watermarks::BatchError;
 use watermarks::{Accepted, Watermarks};
@@ -63,7 +63,15 @@ impl AuditSink {
         let (file, watermarks) = AuditFile::open(path, &clock)?;
         let (requests, received) = mpsc::channel(MAX_WAITING);
         let failed = Arc::new(AtomicBool::new(false));
-        let writer = Writer { file, watermarks, clock, metrics, failed: Arc::clone(&failed) };
+        let writer = Writer {
+            file,
+            watermarks,
+            clock,
+            metrics,
+            failed: Arc::clone(&failed),
+            failed_since: None,
+            broken: false,
+        };
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run(received))
@@ -85,9 +93,14 @@ impl AuditSink {
         answer.await.unwrap_or(Err(AuditError::Failed))
     }
 
-    /// Whether events can still be written.
-    pub fn is_working(&self) -> bool {
-        !self.failed.load(Ordering::SeqCst)
+    /// Whether events can be written. After a failure it is tried again, so that a sidecar that
+    /// nobody asks, because it is not ready, finds out when it is.
+    pub async fn is_working(&self) -> bool {
+        if !self.failed.load(Ordering::SeqCst) {
+            return true;
+        }
+        let nothing = AuditBatch { incarnation: "readiness".to_owned(), events: Vec::new() };
+        self.append(nothing).await.is_ok()
     }
 
     /// Writes what waits and stops the thread.
@@ -106,7 +119,12 @@ struct Writer {
     watermarks: Watermarks,
     clock: Clock,
     metrics: Arc<Metrics>,
+    /// Whether the last write failed.
     failed: Arc<AtomicBool>,
+    /// Since when writes fail, in milliseconds since the epoch.
+    failed_since: Option<u64>,
+    /// Nobody knows what is on disk: only a restart reads what is really there.
+    broken: bool,
 }
 
 impl Writer {
@@ -126,45 +144,80 @@ impl Writer {
     /// Writes a group with one sync, then answers each.
     fn write(&mut self, group: Vec<Request>) {
         let received_at = self.clock.now_milliseconds();
-        let mut lines = Vec::new();
+        let mut lines = self.interruption(received_at);
         let mut answers = Vec::with_capacity(group.len());
         for Request { batch, done } in group {
             let accepted = self.watermarks.accept(&batch.incarnation, batch.events);
             if let Ok(accepted) = &accepted {
-                self.count(accepted);
                 accepted.write(&batch.incarnation, received_at, &mut lines);
             }
-            answers.push((done, accepted.map(|accepted| accepted.acknowledged)));
+            answers.push((done, accepted));
         }
-        let written = self.sync(&lines);
+        let written = self.sync(&lines, received_at);
+        if written {
+            self.watermarks.keep();
+        } else {
+            self.watermarks.take_back();
+        }
         for (done, accepted) in answers {
             let answer = match (accepted, written) {
                 (Err(error), _) => Err(AuditError::Batch(error)),
                 (Ok(_), false) => Err(AuditError::Failed),
-                (Ok(acknowledged), true) => Ok(acknowledged),
+                (Ok(accepted), true) => {
+                    self.count(&accepted);
+                    Ok(accepted.acknowledged)
+                }
             };
             // The filter may have gone; the events are on disk all the same.
             let _ = done.send(answer);
         }
     }
 
+    /// The line that tells of failed writes, once it can be written.
+    fn interruption(&self, now: u64) -> Vec<u8> {
+        let mut lines = Vec::new();
+        if let Some(since) = self.failed_since {
+            let record = json!({
+                "decision": "unwritable", "from": since, "to": now, "received_at": now,
+            });
+            write_line(&record.as_object().cloned().unwrap_or_default(), &mut lines);
+        }
+        lines
+    }
+
     /// Whether the lines are on disk, and all before them.
-    fn sync(&mut self, lines: &[u8]) -> bool {
-        if self.failed.load(Ordering::SeqCst) {
+    fn sync(&mut self, lines: &[u8], now: u64) -> bool {
+        if self.broken {
             return false;
         }
         if lines.is_empty() {
             return true;
         }
-        if let Err(error) = self.file.append(lines) {
-            // After a failed sync nobody knows what is on disk, and asking again may lie
-            // (the kernel drops the dirty pages): only a restart reads what is really there.
-            self.failed.store(true, Ordering::SeqCst);
-            tracing::error!(%error, "the audit file cannot be written; restart when it can be");
-            return false;
+        let appended = self.file.append(lines);
+        self.failed.store(appended.is_err(), Ordering::SeqCst);
+        match appended {
+            Ok(()) => {
+                self.metrics.audit_syncs.inc();
+                if self.failed_since.take().is_some() {
+                    tracing::info!("the audit file can be written again");
+                }
+                true
+            }
+            Err(AppendError::CutBack(error)) => {
+                // Once: filters try again and again.
+                if self.failed_since.is_none() {
+                    tracing::error!(%error, "the audit file cannot be written; filters keep events");
+                    self.failed_since = Some(now);
+                }
+                false
+            }
+            Err(AppendError::Unknown(error)) => {
+                // Asking again may lie: the kernel drops the pages that it could not write.
+                self.broken = true;
+                tracing::error!(%error, "the audit file cannot be written; restart when it can be");
+                false
+            }
         }
-        self.metrics.audit_syncs.inc();
-        true
     }
 
     fn count(&self, accepted: &Accepted) {

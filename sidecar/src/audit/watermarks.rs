@@ -17,6 +17,8 @@ pub(super) struct Watermarks {
     /// Order of last use, to forget the oldest.
     uses: BTreeMap<u64, String>,
     next_use: u64,
+    /// What the marks were before that are not on disk yet, the latest last.
+    pending: Vec<(String, Option<u64>)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,8 @@ pub enum BatchError {
 }
 
 impl Watermarks {
-    /// Takes the events that are new and moves the mark past them.
+    /// Takes the events that are new and moves the mark past them, until [`Self::keep`] or
+    /// [`Self::take_back`].
     pub(super) fn accept(
         &mut self,
         incarnation: &str,
@@ -66,7 +69,8 @@ impl Watermarks {
                 _ => return Err(BatchError::Sequence),
             }
         }
-        let mut mark = self.incarnations.get(incarnation).map_or(0, |mark| mark.sequence);
+        let before = self.incarnations.get(incarnation).map(|mark| mark.sequence);
+        let mut mark = before.unwrap_or(0);
         let mut accepted =
             Accepted { events: Vec::new(), gaps: Vec::new(), duplicates: 0, acknowledged: mark };
         for event in events {
@@ -84,9 +88,28 @@ impl Watermarks {
         }
         accepted.acknowledged = mark;
         if mark > 0 {
+            self.pending.push((incarnation.to_owned(), before));
             self.raise(incarnation, mark);
         }
         Ok(accepted)
+    }
+
+    /// What was accepted is on disk.
+    pub(super) fn keep(&mut self) {
+        self.pending.clear();
+    }
+
+    /// What was accepted is not on disk: it must count as new when it comes again.
+    pub(super) fn take_back(&mut self) {
+        while let Some((incarnation, before)) = self.pending.pop() {
+            if let Some(before) = before {
+                if let Some(mark) = self.incarnations.get_mut(&incarnation) {
+                    mark.sequence = before;
+                }
+            } else if let Some(mark) = self.incarnations.remove(&incarnation) {
+                self.uses.remove(&mark.used);
+            }
+        }
     }
 
     /// Notes that everything up to `sequence` is in the log.
@@ -186,6 +209,19 @@ mod tests {
         check(&mut marks, &[1, 2, 3], 0, &[], 3);
         check(&mut marks, &[2, 3, 4], 1, &[], 4);
         check(&mut marks, &[], 0, &[], 4);
+    }
+
+    #[test]
+    fn what_is_taken_back_counts_as_new_again() {
+        let mut marks = Watermarks::default();
+        check(&mut marks, &[1, 2], 2, &[], 2);
+        marks.keep();
+        check(&mut marks, &[3], 1, &[], 3);
+        check(&mut marks, &[4, 5], 2, &[], 5);
+        marks.accept("other", events(&[1])).unwrap();
+        marks.take_back();
+        assert!(!marks.incarnations.contains_key("other") && marks.uses.len() == 1);
+        check(&mut marks, &[2, 3, 4, 5], 3, &[], 5);
     }
 
     #[test]

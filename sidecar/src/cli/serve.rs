@@ -35,6 +35,10 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // Signals first: one that comes during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    // A limit on the size of files is a failed write, which is handled, and not the end: once heard,
+    // this signal does not kill.
+    let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _heard = signal(size).map_err(Failure::failed)?;
     let app = Arc::new(open(&loaded).await?);
     let listeners = listen(&loaded).await?;
     let stop = async {

@@ -26,7 +26,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", format!("{what} does not work"))
     };
     app.desk.snapshot().await.map_err(|_| not_ready("the store"))?;
-    if !app.audit.is_working() {
+    if !app.audit.is_working().await {
         return Err(not_ready("the audit log"));
     }
     Ok(Json(json!({"status": "ready"})))

@@ -11,7 +11,7 @@ use wardgate_core::wire::AUDIT_PATH;
 use wardgate_core::wire::mac::MAC_HEADER;
 
 use crate::home::Home;
-use crate::http::request;
+use crate::http::{get, request};
 use crate::internal::{Filter, new_nonce};
 
 /// Sequences in the log by incarnation, in order.
@@ -105,6 +105,32 @@ fn a_gap_and_its_events_are_shown_by_the_tail() {
     assert_eq!((&events[1]["first"], &events[1]["last"]), (&json!(3), &json!(4)));
     let table = home.done(&["audit", "tail", "--lines", "1"]);
     assert!(table.starts_with("time ") && table.lines().count() == 2, "{table}");
+}
+
+#[test]
+fn a_full_disk_is_waited_out_and_nothing_is_lost_or_doubled() {
+    let home = Home::new();
+    let sidecar = home.serve();
+    let filter = Filter::of(&home);
+    assert_eq!(deliver(&filter, &batch("vm", 1..=3)), Some(3));
+    let path = home.path("data/audit.jsonl");
+    let before = fs::read(&path).unwrap();
+    // Room for half an event.
+    let room = u64::try_from(before.len()).unwrap() + 50;
+    sidecar.limit_file_size(Some(room));
+    for _ in 0..2 {
+        assert_eq!(deliver(&filter, &batch("vm", 2..=40)), None);
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+    assert_eq!(get(&sidecar, "/readyz").status, 503);
+    sidecar.limit_file_size(None);
+    assert_eq!(get(&sidecar, "/readyz").status, 200);
+    assert_eq!(deliver(&filter, &batch("vm", 2..=40)), Some(40));
+    assert!(logged(&home)["vm"].iter().copied().eq(1..=40));
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("\"decision\":\"unwritable\"").count(), 1, "{text}");
+    let metrics = String::from_utf8(get(&sidecar, "/metrics").body).unwrap();
+    assert!(metrics.contains("wardgate_audit_events_total 40"), "{metrics}");
 }
 
 #[test]

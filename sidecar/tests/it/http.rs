@@ -58,7 +58,7 @@ pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: 
     [head.as_bytes(), body].concat()
 }
 
-fn get(sidecar: &crate::home::Sidecar, path: &str) -> Answer {
+pub(crate) fn get(sidecar: &crate::home::Sidecar, path: &str) -> Answer {
     let mut stream = TcpStream::connect(sidecar.public).unwrap();
     stream.write_all(&request("GET", path, &[], b"")).unwrap();
     Answer::read(&mut stream)
