@@ -123,6 +123,7 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::PolicyInvalid
         | Reason::NotReady
         | Reason::SidecarUnreachable
+        | Reason::TooManyLookups
         | Reason::HostFailure => None,
     }
 }

@@ -110,6 +110,8 @@ reasons! {
     NotReady = "not-ready", 503, "The gate is not ready yet.";
     /// What decides this request is at the sidecar, and the sidecar does not answer.
     SidecarUnreachable = "sidecar-unreachable", 503, "The sidecar cannot be reached.";
+    /// What decides this request is at the sidecar, and this worker may not ask it so often.
+    TooManyLookups = "too-many-lookups", 503, "Too many unknown credentials are being looked up.";
     /// The proxy refused a call that the decision needs.
     HostFailure = "host-failure", 503, "The proxy refused a needed call.";
 }

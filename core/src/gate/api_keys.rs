@@ -83,28 +83,28 @@ impl Gate {
         case: &Case<'_>,
         edge: &dyn Edge,
     ) -> Option<Authentication> {
-        let unreachable = Authentication::failed(Reason::SidecarUnreachable);
+        let unless_outdated =
+            |reason| (held != Held::Outdated).then_some(Authentication::failed(reason));
         if !case.request.may_look_up {
-            return (held != Held::Outdated).then_some(unreachable);
+            return unless_outdated(Reason::SidecarUnreachable);
         }
         // Whoever guessed too often makes no more calls either.
         let id = key.id();
         let is_known = matches!(held, Held::Outdated | Held::Overtaken);
-        if !is_known && self.failures.any(self.monotonic_nanoseconds) {
-            let address = edge.source_address();
-            if !self.failures.admits(&address, self.monotonic_nanoseconds) {
-                return Some(Authentication::failed(Reason::TooManyFailures));
-            }
+        let now = self.monotonic_nanoseconds;
+        if !is_known && self.failures.any(now) && !self.failures.admits(&edge.source_address(), now)
+        {
+            return Some(Authentication::failed(Reason::TooManyFailures));
         }
         // One call serves all that wait for one key. A key that is known to exist is asked for
         // again once per change, and needs no place in the bucket that floods of unknown ones empty.
-        let may_ask =
-            self.asking.contains(id) || self.lookups.admit(self.monotonic_nanoseconds, is_known);
-        if may_ask {
+        if !self.asking.contains(id) {
+            if let Err(reason) = self.lookups.admit(now, is_known) {
+                return unless_outdated(reason);
+            }
             self.asking.insert(id.to_owned());
-            return Some(Authentication::LookUp(id.to_owned()));
         }
-        (held != Held::Outdated).then_some(unreachable)
+        Some(Authentication::LookUp(id.to_owned()))
     }
 
     fn holds(&mut self, key: &ApiKey) -> Held {

@@ -1,6 +1,8 @@
 //! When the sidecar may be asked for something that the filter does not hold: a token bucket and a
 //! circuit breaker.
 
+use crate::reason::Reason;
+
 /// Calls in a row that must fail before the breaker opens.
 const FAILURES_TO_OPEN: u32 = 5;
 /// How long an open breaker refuses, before one call may try again.
@@ -41,29 +43,34 @@ impl LookupGovernor {
         }
     }
 
-    /// Whether a call may be made now; if so it is counted. A call that is `exempt` needs no place in
-    /// the bucket, but a dead sidecar is not called for it either.
-    pub fn admit(&mut self, now_nanoseconds: u64, exempt: bool) -> bool {
+    /// Counts a call that may be made now. A call that is `exempt` needs no place in the bucket, but a
+    /// dead sidecar is not called for it either.
+    ///
+    /// # Errors
+    ///
+    /// [`Reason::SidecarUnreachable`] while the breaker is open, [`Reason::TooManyLookups`] when the
+    /// bucket is empty.
+    pub fn admit(&mut self, now_nanoseconds: u64, exempt: bool) -> Result<(), Reason> {
         match self.breaker {
             Breaker::Closed { .. } => {}
             Breaker::Open { until_nanoseconds } | Breaker::Trying { until_nanoseconds } => {
                 if now_nanoseconds < until_nanoseconds {
-                    return false;
+                    return Err(Reason::SidecarUnreachable);
                 }
                 let until_nanoseconds = now_nanoseconds.saturating_add(OPEN_NANOSECONDS);
                 self.breaker = Breaker::Trying { until_nanoseconds };
             }
         }
         if exempt {
-            return true;
+            return Ok(());
         }
         let arrival = self.arrival_nanoseconds.max(now_nanoseconds);
         let next = arrival.saturating_add(self.interval_nanoseconds);
         if next.saturating_sub(now_nanoseconds) > 1_000_000_000 {
-            return false;
+            return Err(Reason::TooManyLookups);
         }
         self.arrival_nanoseconds = next;
-        true
+        Ok(())
     }
 
     /// A call was answered by the sidecar.
@@ -88,30 +95,32 @@ impl LookupGovernor {
 #[cfg(test)]
 mod tests {
     use super::LookupGovernor;
+    use crate::reason::Reason;
 
     const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn as_many_calls_as_stated_pass_per_second() {
         let mut governor = LookupGovernor::new(10);
-        let admitted = (0..100).filter(|_| governor.admit(5 * SECOND, false)).count();
+        let admitted = (0..100).filter(|_| governor.admit(5 * SECOND, false).is_ok()).count();
         assert_eq!(admitted, 10);
-        let admitted = (0..100).filter(|_| governor.admit(6 * SECOND, false)).count();
+        let admitted = (0..100).filter(|_| governor.admit(6 * SECOND, false).is_ok()).count();
         assert_eq!(admitted, 10);
-        assert!(governor.admit(6 * SECOND + SECOND / 10, false));
-        assert!(!governor.admit(6 * SECOND + SECOND / 10, false));
+        assert!(governor.admit(6 * SECOND + SECOND / 10, false).is_ok());
+        assert!(governor.admit(6 * SECOND + SECOND / 10, false).is_err());
     }
 
     #[test]
     fn an_exempt_call_needs_no_place_but_a_living_sidecar() {
         let mut governor = LookupGovernor::new(1);
-        assert!(governor.admit(SECOND, false));
-        assert!(!governor.admit(SECOND, false));
-        assert!(governor.admit(SECOND, true));
+        assert!(governor.admit(SECOND, false).is_ok());
+        assert!(governor.admit(SECOND, false).is_err());
+        assert!(governor.admit(SECOND, true).is_ok());
+        assert_eq!(governor.admit(SECOND, false), Err(Reason::TooManyLookups));
         for _ in 0..5 {
             governor.failed(SECOND);
         }
-        assert!(!governor.admit(SECOND, true));
+        assert_eq!(governor.admit(SECOND, true), Err(Reason::SidecarUnreachable));
     }
 
     #[test]
@@ -119,19 +128,19 @@ mod tests {
         let mut governor = LookupGovernor::new(1000);
         let mut now = SECOND;
         for _ in 0..5 {
-            assert!(governor.admit(now, false));
+            assert!(governor.admit(now, false).is_ok());
             governor.failed(now);
         }
-        assert!(!governor.admit(now + SECOND, false));
+        assert!(governor.admit(now + SECOND, false).is_err());
         now += 2 * SECOND;
-        assert!(governor.admit(now, false), "one call may try");
-        assert!(!governor.admit(now, false), "and only one");
+        assert!(governor.admit(now, false).is_ok(), "one call may try");
+        assert!(governor.admit(now, false).is_err(), "and only one");
         governor.failed(now);
-        assert!(!governor.admit(now + SECOND, false));
+        assert!(governor.admit(now + SECOND, false).is_err());
         now += 2 * SECOND;
-        assert!(governor.admit(now, false));
+        assert!(governor.admit(now, false).is_ok());
         governor.succeeded();
-        assert!(governor.admit(now, false));
+        assert!(governor.admit(now, false).is_ok());
     }
 
     #[test]
@@ -141,7 +150,7 @@ mod tests {
             governor.failed(SECOND);
             governor.succeeded();
         }
-        assert!(governor.admit(SECOND, false));
+        assert!(governor.admit(SECOND, false).is_ok());
     }
 
     #[test]
@@ -150,8 +159,8 @@ mod tests {
         for _ in 0..5 {
             governor.failed(SECOND);
         }
-        assert!(governor.admit(3 * SECOND, false));
-        assert!(!governor.admit(4 * SECOND, false));
-        assert!(governor.admit(5 * SECOND, false));
+        assert!(governor.admit(3 * SECOND, false).is_ok());
+        assert!(governor.admit(4 * SECOND, false).is_err());
+        assert!(governor.admit(5 * SECOND, false).is_ok());
     }
 }

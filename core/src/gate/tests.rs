@@ -635,7 +635,7 @@ fn a_client_that_goes_away_leaves_nothing_behind() {
     bench.gate.api_key_not_asked(key(1).id());
     let again = key(1);
     let shown: Field<'_> = (b"x-api-key", again.expose().as_bytes());
-    bench.denied("GET", "/keys", &[shown], Reason::SidecarUnreachable);
+    bench.denied("GET", "/keys", &[shown], Reason::TooManyLookups);
 }
 
 #[test]

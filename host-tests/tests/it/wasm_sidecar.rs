@@ -281,7 +281,7 @@ fn no_more_unknown_keys_are_asked_for_than_stated() {
     let passed = outcomes.iter().filter(|outcome| outcome.is_forwarded()).count();
     assert_eq!(passed, 5);
     assert_eq!(gate.seen(API_KEY_LOOKUP_PATH), 5);
-    assert_refused(&outcomes[19], "sidecar-unreachable");
+    assert_refused(&outcomes[19], "too-many-lookups");
     gate.pass(Duration::from_secs(1));
     assert_forwarded(&gate.decide(read_with_key(&keys[19])));
 }
