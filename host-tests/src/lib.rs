@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod envoy;
+pub mod soak;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]
 pub mod wasm;

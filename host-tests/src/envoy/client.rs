@@ -169,6 +169,15 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
+    /// Waits no longer than this for an answer.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses.
+    pub fn set_deadline(&self, deadline: Duration) -> Result<()> {
+        Ok(self.stream.get_ref().set_read_timeout(Some(deadline))?)
+    }
+
     /// Sends the request and reads its answer.
     ///
     /// # Errors

@@ -14,13 +14,14 @@
 mod cases_core;
 mod docker_compose;
 mod docker_support;
-mod manifests;
 mod envoy_cases;
 mod envoy_filter;
 mod envoy_harness;
 mod envoy_sidecar;
+mod envoy_soak;
 mod envoy_support;
 mod generated;
+mod manifests;
 mod policy_files;
 mod tidy;
 mod wasm_abi;

@@ -7,6 +7,7 @@ mod process;
 mod report;
 mod request;
 mod server;
+mod wasm;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use clap::Parser;
 /// Measures the gate against Envoy's own filters.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this group: request.
+    /// Only this group: request or wasm.
     #[arg(long)]
     only: Option<String>,
     /// Rounds; in each, every bench runs once.
@@ -43,6 +44,10 @@ fn main() -> Result<()> {
         outcomes.extend(request::measure(&arguments)?);
         plot::write(&root.join("docs/bench.svg"), &outcomes)?;
     }
+    if wanted("wasm") && !arguments.native_only {
+        outcomes.extend(wasm::measure()?);
+    }
+    anyhow::ensure!(!outcomes.is_empty(), "no such group; there are: request, wasm");
     report::write_json(&root.join("target/bench/results.json"), &outcomes)?;
     #[expect(clippy::print_stdout, reason = "the table is what was asked for")]
     {
