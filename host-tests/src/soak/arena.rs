@@ -46,7 +46,7 @@ impl Arena {
         let upstream = Upstream::start()?;
         let wasm = wasm_file()?;
         let listener = |name: &str| {
-            let configuration = configuration(&issuer, if name == "limited" { 300 } else { 0 });
+            let configuration = configuration(&issuer, if name == "limited" { 20 } else { 0 });
             let filters = vec![wardgate(&wasm, &configuration, &[FEED_SECRET])];
             let hardened = name != "soft";
             let listener =

@@ -245,7 +245,11 @@ impl<'a> Attacker<'a> {
     /// Good, or good with something changed.
     fn mutated(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         for _ in 0..self.below(4) {
-            let at = usize::try_from(self.below(bytes.len() as u64)).unwrap_or(0);
+            // Half of the time near the end, where the signature is, so that the rest stays sound.
+            let reach = if self.one_in(2) { 40 } else { bytes.len() };
+            let from = bytes.len().saturating_sub(reach);
+            let at = usize::try_from(self.below(reach as u64)).unwrap_or(0).saturating_add(from);
+            let at = at.min(bytes.len());
             match self.below(7) {
                 0 => bytes.truncate(at),
                 1 => {

@@ -26,11 +26,9 @@ pub use attack::{Attacker, Material};
 const REQUESTS_PER_CONNECTION: u64 = 200;
 /// How often a whole burst gives way to one request with spoiled framing.
 const SPOILED_ONE_IN: u64 = 20;
-/// How often several requests are sent at once. What follows one that Envoy refuses as no HTTP, or
-/// answers before its body, is dropped with the connection; so not always.
-const PIPELINED_ONE_IN: u64 = 5;
-/// Requests sent at once then, before their answers are read: from two to one more than this.
-const PIPELINED: u64 = 8;
+/// How often two or three requests are sent at once, before their answers are read. Envoy drops a
+/// connection after two that were answered in place of the upstream, and with it what follows.
+const PIPELINED_ONE_IN: u64 = 4;
 /// Envoy and the gate answer at once; more than the deadline of a call to the sidecar is a hang.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// A request whose framing is spoiled may never be answered; this is how long one waits for it.
@@ -130,7 +128,7 @@ impl Front<'_> {
                 return Ok(answers.saturating_add(self.spoil(&mut connection, attacker)?));
             }
             let pipelined = attacker.below(PIPELINED_ONE_IN) == 0;
-            let burst = if pipelined { attacker.below(PIPELINED).saturating_add(2) } else { 1 };
+            let burst = if pipelined { attacker.below(2).saturating_add(2) } else { 1 };
             let (mut bytes, mut headless) = (Vec::new(), Vec::new());
             for _ in 0..burst {
                 let attack = attacker.next_request();
