@@ -51,6 +51,35 @@ impl Clock {
     }
 }
 
+/// Year, month and day of a day since 1970-01-01, by counting.
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
+    // A cycle of 400 years has 146097 days; what is beyond the year 400000 shows as that.
+    let (mut left, mut year) = (days % 146_097, 1970_u64);
+    year = year.saturating_add((days / 146_097).saturating_mul(400));
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if left < length {
+            break;
+        }
+        left = left.saturating_sub(length);
+        year = year.saturating_add(1);
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1_u64;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if left < length {
+            break;
+        }
+        left = left.saturating_sub(length);
+        month = month.saturating_add(1);
+    }
+    (year, month, left.saturating_add(1))
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
 #[cfg(test)]
 mod tests {
     use super::Clock;

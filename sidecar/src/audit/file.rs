@@ -1,25 +1,31 @@
-//! The file of the audit log: append, sync, and what a crash may leave.
+//! The file of the audit log: append, sync, what a crash may leave, and a new file when it is full.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::json;
 
+use super::recovery::Recovered;
+use super::rotation::{beside, directory, next_name, put_aside};
 use super::watermarks::Watermarks;
 use crate::clock::Clock;
 
-/// A line longer than this is not ours: the texts of an event are cut.
-const MAX_LINE_BYTES: u64 = 1024 * 1024;
+/// How much more is written before it is tried again to put a full file aside.
+const RETRY_BYTES: u64 = 1024 * 1024;
 
 /// An open audit file whose end is on disk.
 #[derive(Debug)]
 pub(super) struct AuditFile {
+    path: PathBuf,
     file: File,
     /// What is on disk; a write that fails in the middle is cut back to here.
     length: u64,
+    /// How much may stand in a file besides its checkpoint; 0 is no bound.
+    rotate_bytes: u64,
+    /// The length above which the file is put aside.
+    rotate_at: u64,
 }
 
 /// The audit file cannot be used.
@@ -30,7 +36,7 @@ pub struct OpenAuditError {
     reason: String,
 }
 
-/// Why lines are not in the file.
+/// Why lines are not in the file, or the file is not a new one.
 #[derive(Debug)]
 pub(super) enum AppendError {
     /// They could not be written (the disk is full); the file is as it was before.
@@ -45,36 +51,51 @@ impl OpenAuditError {
     }
 }
 
+impl From<AppendError> for io::Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::CutBack(error) | AppendError::Unknown(error) => error,
+        }
+    }
+}
+
 impl AuditFile {
-    /// Opens the file and reads which events it has. A last line that a crash has cut is moved to a
-    /// file beside it, and that is recorded.
-    pub(super) fn open(path: &Path, clock: &Clock) -> Result<(Self, Watermarks), OpenAuditError> {
+    /// Opens the file and reads which events the log has. A last line that a crash has cut is moved
+    /// to a file beside it, and that is recorded.
+    pub(super) fn open(
+        path: &Path,
+        rotate_bytes: u64,
+        clock: &Clock,
+    ) -> Result<(Self, Watermarks), OpenAuditError> {
         let failed = |error: io::Error| OpenAuditError::new(path, &error);
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            // What people did is nobody else's business.
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let file = options().read(true).create(true).open(path).map_err(failed)?;
         // Two writers would mix their lines and know nothing of each other's events.
         file.try_lock().map_err(|_| OpenAuditError::new(path, &"another process writes to it"))?;
-        let recovered = recover(&file).map_err(failed)?;
-        let mut opened = Self { file, length: recovered.whole_bytes };
-        if !recovered.torn.is_empty() {
-            opened.cut(path, &recovered.torn, clock).map_err(failed)?;
-        }
-        // The name of a new file is on disk only when its directory is.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = File::open(directory.unwrap_or(Path::new("."))).map_err(failed)?;
-        directory.sync_all().map_err(failed)?;
+        let recovered = recover(path, &file).map_err(failed)?;
         if recovered.unreadable > 0 {
             tracing::warn!(
                 lines = recovered.unreadable,
                 "the audit file has lines that are no events"
             );
         }
+        let mut opened = Self {
+            path: path.to_owned(),
+            file,
+            length: recovered.whole_bytes,
+            rotate_bytes,
+            rotate_at: rotate_at(rotate_bytes, recovered.checkpoint_bytes),
+        };
+        if !recovered.torn.is_empty() {
+            opened.cut(&recovered.torn, clock).map_err(failed)?;
+        }
+        // After a crash in the middle of a rotation: the next start need not read the old file.
+        if opened.length == 0 && !recovered.watermarks.is_empty() {
+            let lines = recovered.watermarks.checkpoint(clock.now_milliseconds());
+            opened.append(&lines).map_err(|error| failed(error.into()))?;
+            opened.rotate_at = rotate_at(rotate_bytes, opened.length);
+        }
+        // The name of a new file is on disk only when its directory is.
+        sync_directory(path).map_err(failed)?;
         Ok((opened, recovered.watermarks))
     }
 
@@ -91,104 +112,97 @@ impl AuditFile {
             let _ = self.file.set_len(self.length);
             return Err(AppendError::Unknown(error));
         }
-        self.length = self.length.saturating_add(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+        self.length = self.length.saturating_add(length_of(lines));
         Ok(())
     }
 
-    fn cut(&mut self, path: &Path, torn: &[u8], clock: &Clock) -> io::Result<()> {
+    /// Whether it is time for a new file.
+    pub(super) fn is_full(&self) -> bool {
+        self.length > self.rotate_at
+    }
+
+    /// Puts the file aside under the time and goes on in a new one that begins with `checkpoint`.
+    pub(super) fn rotate(&mut self, now: u64, checkpoint: &[u8]) -> Result<(), AppendError> {
+        match self.replace(now, checkpoint) {
+            Ok(file) => {
+                self.file = file;
+                self.length = length_of(checkpoint);
+                self.rotate_at = rotate_at(self.rotate_bytes, self.length);
+            }
+            Err(error) => {
+                self.rotate_at = self.length.saturating_add(RETRY_BYTES);
+                return Err(AppendError::CutBack(error));
+            }
+        }
+        // Which file has which name must be on disk before the next event is acknowledged.
+        sync_directory(&self.path).map_err(AppendError::Unknown)
+    }
+
+    /// Makes the new file whole under another name first: until the names change, the old one
+    /// stands; between the two changes, a start finds the old one by its new name.
+    fn replace(&self, now: u64, checkpoint: &[u8]) -> io::Result<File> {
+        let new = beside(&self.path, "new");
+        // What a crash left behind: it never had an event.
+        let _ = fs::remove_file(&new);
+        let mut file = options().create_new(true).open(&new)?;
+        file.try_lock().map_err(io::Error::other)?;
+        file.write_all(checkpoint)?;
+        file.sync_all()?;
+        let aside = next_name(&self.path, now)?;
+        fs::rename(&self.path, &aside)?;
+        if let Err(error) = fs::rename(&new, &self.path) {
+            let _ = fs::rename(&aside, &self.path);
+            return Err(error);
+        }
+        tracing::info!(file = %aside.display(), "the audit file was full and put aside");
+        Ok(file)
+    }
+
+    fn cut(&mut self, torn: &[u8], clock: &Clock) -> io::Result<()> {
         let now = clock.now_milliseconds();
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".torn-{now}"));
+        let name = beside(&self.path, &format!("torn-{now}"));
         let mut options = OpenOptions::new();
         let mut side = options.write(true).create_new(true).mode(0o600).open(&name)?;
         side.write_all(torn)?;
         side.sync_all()?;
         self.file.set_len(self.length)?;
-        let side = Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
+        let side = name.file_name().unwrap_or_default().to_string_lossy();
         tracing::warn!(bytes = torn.len(), moved_to = %side, "the last line of the audit file was cut by a crash");
         let record = json!({
             "decision": "torn-line", "bytes": torn.len(), "moved_to": side, "received_at": now,
         });
-        self.append(format!("{record}\n").as_bytes()).map_err(|error| match error {
-            AppendError::CutBack(error) | AppendError::Unknown(error) => error,
-        })
+        Ok(self.append(format!("{record}\n").as_bytes())?)
     }
 }
 
-struct Recovered {
-    watermarks: Watermarks,
-    /// Length of the part that ends with a line feed.
-    whole_bytes: u64,
-    /// What stands after it.
-    torn: Vec<u8>,
-    /// Lines that are no JSON objects of ours.
-    unreadable: u64,
-}
-
-/// The members of a line that matter here.
-#[derive(Deserialize)]
-struct Line {
-    #[serde(default)]
-    incarnation: Option<String>,
-    #[serde(default)]
-    sequence: Option<u64>,
-}
-
-/// Reads the file once from the start, one line in memory at a time.
-fn recover(file: &File) -> io::Result<Recovered> {
-    let mut reader = BufReader::with_capacity(64 * 1024, file);
-    reader.seek(SeekFrom::Start(0))?;
-    let mut recovered = Recovered {
-        watermarks: Watermarks::default(),
-        whole_bytes: 0,
-        torn: Vec::new(),
-        unreadable: 0,
-    };
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let read = io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
-        if line.last() != Some(&b'\n') && bytes < MAX_LINE_BYTES {
-            recovered.torn.append(&mut line);
-            return Ok(recovered);
-        }
-        recovered.whole_bytes = recovered.whole_bytes.saturating_add(bytes);
-        match serde_json::from_slice(&line) {
-            Ok(Line { incarnation: Some(incarnation), sequence: Some(sequence) }) => {
-                recovered.watermarks.raise(&incarnation, sequence);
-            }
-            Ok(Line { .. }) => {}
-            Err(_) => recovered.unreadable = recovered.unreadable.saturating_add(1),
-        }
+/// Reads the current file; and, unless it begins with all that is known of those before it, the
+/// newest of them first.
+fn recover(path: &Path, file: &File) -> io::Result<Recovered> {
+    let current = Recovered::read(file, Watermarks::default())?;
+    if current.checkpoint_bytes > 0 {
+        return Ok(current);
     }
+    let Some(newest) = put_aside(path)?.pop() else { return Ok(current) };
+    tracing::info!(file = %newest.display(), "the events before the audit file are read from this");
+    let before = Recovered::read(&File::open(newest)?, Watermarks::default())?;
+    Recovered::read(file, before.watermarks)
 }
 
-/// The last `count` lines of the file, the oldest first.
-///
-/// # Errors
-///
-/// When the file cannot be read.
-pub fn tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
-    let mut file = File::open(path)?;
-    let mut start = file.metadata()?.len();
-    let mut text: Vec<u8> = Vec::new();
-    while start > 0 {
-        let size = start.min(64 * 1024);
-        start = start.saturating_sub(size);
-        file.seek(SeekFrom::Start(start))?;
-        let mut block = vec![0; usize::try_from(size).unwrap_or(0)];
-        io::Read::read_exact(&mut file, &mut block)?;
-        block.append(&mut text);
-        text = block;
-        let lines = text.split(|byte| *byte == b'\n').count().saturating_sub(1);
-        if lines > count {
-            break;
-        }
-    }
-    let text = String::from_utf8_lossy(&text);
-    // A line without its end is still being written.
-    let whole: Vec<&str> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
-    let skip = whole.len().saturating_sub(count);
-    Ok(whole.into_iter().skip(skip).map(|line| line.trim_end().to_owned()).collect())
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    // What people did is nobody else's business.
+    options.append(true).mode(0o600);
+    options
+}
+
+fn rotate_at(rotate_bytes: u64, checkpoint_bytes: u64) -> u64 {
+    if rotate_bytes == 0 { u64::MAX } else { rotate_bytes.saturating_add(checkpoint_bytes) }
+}
+
+fn length_of(lines: &[u8]) -> u64 {
+    u64::try_from(lines.len()).unwrap_or(u64::MAX)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
 }

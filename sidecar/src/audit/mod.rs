@@ -1,9 +1,15 @@
 //! The audit log: events of filters as JSON lines, on disk before they are acknowledged.
 //!
+//! A file that is full is put aside under the time, and never removed from here. The new file begins
+//! with a checkpoint: which events the older ones have.
+//!
 //! One thread writes. Whatever waits when it comes round is written and synced together, so that
 //! many filters cost one sync.
 
 mod file;
+mod recovery;
+mod rotation;
+mod tail;
 mod watermarks;
 
 use std::path::Path;
@@ -17,8 +23,9 @@ use wardgate_core::wire::AuditBatch;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+pub use file::OpenAuditError;
 use file::{AppendError, AuditFile};
-pub use file::{OpenAuditError, tail};
+pub use tail::tail;
 pub use watermarks::BatchError;
 use watermarks::{Accepted, Watermarks};
 
@@ -54,13 +61,18 @@ pub enum AuditError {
 }
 
 impl AuditSink {
-    /// Opens the file, finds out what it has, and starts the thread that writes.
+    /// Opens the file, which is put aside when it has `rotate_bytes` (0: never), finds out what it has, and starts the thread that writes.
     ///
     /// # Errors
     ///
     /// [`OpenAuditError`] when the file cannot be opened or another process has it.
-    pub fn open(path: &Path, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, OpenAuditError> {
-        let (file, watermarks) = AuditFile::open(path, &clock)?;
+    pub fn open(
+        path: &Path,
+        rotate_bytes: u64,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenAuditError> {
+        let (file, watermarks) = AuditFile::open(path, rotate_bytes, &clock)?;
         let (requests, received) = mpsc::channel(MAX_WAITING);
         let failed = Arc::new(AtomicBool::new(false));
         let writer = Writer {
@@ -147,7 +159,7 @@ impl Writer {
         let mut lines = self.interruption(received_at);
         let mut answers = Vec::with_capacity(group.len());
         for Request { batch, done } in group {
-            let accepted = self.watermarks.accept(&batch.incarnation, batch.events);
+            let accepted = self.watermarks.accept(&batch.incarnation, batch.events, received_at);
             if let Ok(accepted) = &accepted {
                 accepted.write(&batch.incarnation, received_at, &mut lines);
             }
@@ -170,6 +182,24 @@ impl Writer {
             };
             // The filter may have gone; the events are on disk all the same.
             let _ = done.send(answer);
+        }
+        // After the answers: what they say is on disk whatever becomes of this.
+        if written && self.file.is_full() {
+            self.rotate(received_at);
+        }
+    }
+
+    fn rotate(&mut self, now: u64) {
+        match self.file.rotate(now, &self.watermarks.checkpoint(now)) {
+            Ok(()) => {}
+            Err(AppendError::CutBack(error)) => {
+                tracing::error!(%error, "the full audit file cannot be put aside; it grows on");
+            }
+            Err(AppendError::Unknown(error)) => {
+                self.broken = true;
+                self.failed.store(true, Ordering::SeqCst);
+                tracing::error!(%error, "the names of the audit files may not be on disk; restart");
+            }
         }
     }
 

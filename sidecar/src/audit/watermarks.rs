@@ -10,6 +10,12 @@ const MAX_INCARNATION_BYTES: usize = 64;
 /// one not heard of for the longest time is forgotten; if it comes back its batch may count twice.
 const MAX_INCARNATIONS: usize = 65_536;
 
+/// How long after its last message an incarnation stands in a checkpoint: a filter that delivers
+/// nothing for a day has nothing, or has gone.
+const CHECKPOINT_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
+/// Incarnations in a line of a checkpoint: some 400 KiB, less than the longest line.
+const CHECKPOINT_LINE: usize = 4096;
+
 /// The highest sequence of each incarnation that is in the log.
 #[derive(Debug, Default)]
 pub(super) struct Watermarks {
@@ -25,6 +31,8 @@ pub(super) struct Watermarks {
 struct Mark {
     sequence: u64,
     used: u64,
+    /// When the incarnation was last heard of, in milliseconds since the epoch.
+    heard_at: u64,
 }
 
 /// What is new in a batch.
@@ -58,6 +66,7 @@ impl Watermarks {
         &mut self,
         incarnation: &str,
         events: Vec<Map<String, Value>>,
+        now: u64,
     ) -> Result<Accepted, BatchError> {
         if !is_incarnation(incarnation) {
             return Err(BatchError::Incarnation);
@@ -89,7 +98,7 @@ impl Watermarks {
         accepted.acknowledged = mark;
         if mark > 0 {
             self.pending.push((incarnation.to_owned(), before));
-            self.raise(incarnation, mark);
+            self.raise(incarnation, mark, now);
         }
         Ok(accepted)
     }
@@ -112,16 +121,50 @@ impl Watermarks {
         }
     }
 
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.incarnations.is_empty()
+    }
+
+    /// The lines that a new file begins with: what the files before it have, of the incarnations
+    /// that may still send.
+    pub(super) fn checkpoint(&self, now: u64) -> Vec<u8> {
+        let since = now.saturating_sub(CHECKPOINT_MILLISECONDS);
+        let in_order = self.uses.values().filter_map(|name| self.incarnations.get_key_value(name));
+        let recent: Vec<_> = in_order.filter(|(_, mark)| mark.heard_at >= since).collect();
+        let mut parts: Vec<_> = recent.chunks(CHECKPOINT_LINE).collect();
+        if parts.is_empty() {
+            parts.push(&[]);
+        }
+        let mut lines = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let mark = |(name, mark): &(&String, &Mark)| {
+                let value = json!({"sequence": mark.sequence, "heard_at": mark.heard_at});
+                ((*name).clone(), value)
+            };
+            let line = json!({
+                "decision": "checkpoint", "part": index.saturating_add(1), "parts": parts.len(),
+                "watermarks": part.iter().map(mark).collect::<Map<_, _>>(), "received_at": now,
+            });
+            super::write_line(&line.as_object().cloned().unwrap_or_default(), &mut lines);
+        }
+        lines
+    }
+
     /// Notes that everything up to `sequence` is in the log.
-    pub(super) fn raise(&mut self, incarnation: &str, sequence: u64) {
+    pub(super) fn raise(&mut self, incarnation: &str, sequence: u64, heard_at: u64) {
         let used = self.next_use;
         self.next_use = used.saturating_add(1);
         let before = self.incarnations.get(incarnation).copied();
         if let Some(before) = before {
             self.uses.remove(&before.used);
         }
-        let sequence = before.map_or(sequence, |before| before.sequence.max(sequence));
-        self.incarnations.insert(incarnation.to_owned(), Mark { sequence, used });
+        let mark = before.map_or(Mark { sequence, used, heard_at }, |before| Mark {
+            sequence: before.sequence.max(sequence),
+            used,
+            heard_at: before.heard_at.max(heard_at),
+        });
+        self.incarnations.insert(incarnation.to_owned(), mark);
         self.uses.insert(used, incarnation.to_owned());
         if self.incarnations.len() > MAX_INCARNATIONS
             && let Some((_, oldest)) = self.uses.pop_first()
@@ -197,7 +240,7 @@ mod tests {
 
     #[track_caller]
     fn check(marks: &mut Watermarks, sequences: &[u64], new: usize, gaps: &[(u64, u64)], ack: u64) {
-        let accepted = marks.accept("vm", events(sequences)).unwrap();
+        let accepted = marks.accept("vm", events(sequences), 0).unwrap();
         let found = (accepted.events.len(), accepted.gaps.as_slice(), accepted.acknowledged);
         assert_eq!(found, (new, gaps, ack));
     }
@@ -218,7 +261,7 @@ mod tests {
         marks.keep();
         check(&mut marks, &[3], 1, &[], 3);
         check(&mut marks, &[4, 5], 2, &[], 5);
-        marks.accept("other", events(&[1])).unwrap();
+        marks.accept("other", events(&[1]), 0).unwrap();
         marks.take_back();
         assert!(!marks.incarnations.contains_key("other") && marks.uses.len() == 1);
         check(&mut marks, &[2, 3, 4, 5], 3, &[], 5);
@@ -236,7 +279,7 @@ mod tests {
     fn a_gap_that_the_filter_announces_is_not_recorded_again() {
         let gap = json!({"sequence": 4, "decision": "gap", "first": 1, "last": 3});
         let mut marks = Watermarks::default();
-        let accepted = marks.accept("vm", vec![gap.as_object().cloned().unwrap()]).unwrap();
+        let accepted = marks.accept("vm", vec![gap.as_object().cloned().unwrap()], 0).unwrap();
         assert_eq!((accepted.gaps.len(), accepted.acknowledged), (0, 4));
     }
 
@@ -244,22 +287,43 @@ mod tests {
     fn a_batch_out_of_order_or_without_name_is_refused() {
         let mut marks = Watermarks::default();
         for sequences in [&[2, 1][..], &[1, 1], &[0]] {
-            let refused = marks.accept("vm", events(sequences));
+            let refused = marks.accept("vm", events(sequences), 0);
             assert_eq!(refused.err(), Some(BatchError::Sequence), "{sequences:?}");
         }
         for name in ["", "a b", "a\n", &"a".repeat(65)] {
-            let refused = marks.accept(name, events(&[1]));
+            let refused = marks.accept(name, events(&[1]), 0);
             assert_eq!(refused.err(), Some(BatchError::Incarnation), "{name:?}");
         }
         check(&mut marks, &[1], 1, &[], 1);
     }
 
     #[test]
+    fn a_checkpoint_has_who_was_heard_of_within_a_day_in_lines_that_are_read_again() {
+        let mut marks = Watermarks::default();
+        let day = super::CHECKPOINT_MILLISECONDS;
+        marks.raise("old", 5, 999);
+        for number in 0..super::CHECKPOINT_LINE {
+            marks.raise(&"x".repeat(59).replace("xxxxx", &format!("{number:05}")), 5, 1000);
+        }
+        marks.raise("last", 7, 2000);
+        let text = String::from_utf8(marks.checkpoint(day + 1000)).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| line.len() < 1024 * 1024) && !text.contains("\"old\""));
+        let last = format!(
+            "{{\"decision\":\"checkpoint\",\"part\":2,\"parts\":2,\"watermarks\":\
+             {{\"last\":{{\"sequence\":7,\"heard_at\":2000}}}},\"received_at\":{}}}",
+            day + 1000
+        );
+        assert_eq!(lines[1], last);
+    }
+
+    #[test]
     fn the_oldest_incarnation_is_forgotten_first() {
         let mut marks = Watermarks::default();
         for number in 0..=MAX_INCARNATIONS {
-            marks.raise(&format!("vm{number}"), 5);
-            marks.raise("vm0", 6);
+            marks.raise(&format!("vm{number}"), 5, 0);
+            marks.raise("vm0", 6, 0);
         }
         assert_eq!(marks.incarnations.len(), MAX_INCARNATIONS);
         assert!(marks.incarnations.contains_key("vm0") && !marks.incarnations.contains_key("vm1"));

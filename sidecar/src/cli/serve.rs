@@ -72,7 +72,8 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
     let desk = desk.await.map_err(Failure::failed)?;
     let metrics = Arc::new(Metrics::new());
     let file = loaded.resolve(&config.audit.file);
-    let audit = AuditSink::open(&file, clock.clone(), Arc::clone(&metrics));
+    let audit =
+        AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
     Ok(App {
         desk,
         audit: audit.map_err(Failure::failed)?,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::arguments::{Audit, Format};
 use super::{Failure, loaded, print};
 use crate::audit::tail;
+use crate::clock::date;
 
 /// Prints JSON, for a program.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
@@ -63,35 +64,6 @@ pub(super) fn time(unix_seconds: u64) -> String {
     let (year, month, day) = date(days);
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month and day of a day since 1970-01-01, by counting.
-fn date(days: u64) -> (u64, u64, u64) {
-    // A cycle of 400 years has 146097 days; what is beyond the year 400000 shows as that.
-    let (mut left, mut year) = (days % 146_097, 1970_u64);
-    year = year.saturating_add((days / 146_097).saturating_mul(400));
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if left < length {
-            break;
-        }
-        left = left.saturating_sub(length);
-        year = year.saturating_add(1);
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1_u64;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if left < length {
-            break;
-        }
-        left = left.saturating_sub(length);
-        month = month.saturating_add(1);
-    }
-    (year, month, left.saturating_add(1))
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 /// `audit tail`.

@@ -108,6 +108,10 @@ section! {
     pub struct AuditSection = "audit" {
         /// Path of the file; lines are only ever appended.
         pub file: NonEmpty, required;
+        /// Length in bytes above which the file is renamed to `<file>.<UTC time>` and a new one
+        /// begun; 0 for never. Old files are never removed by the sidecar; any but the newest of
+        /// them may be.
+        pub rotate_bytes: Bounded<0, 1_099_511_627_776>, default(Bounded(268_435_456), 268_435_456);
     }
 }
 

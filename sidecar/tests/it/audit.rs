@@ -16,8 +16,16 @@ use crate::internal::{Filter, new_nonce};
 
 /// Sequences in the log by incarnation, in order.
 fn logged(home: &Home) -> HashMap<String, Vec<u64>> {
-    let text = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
     let mut found: HashMap<String, Vec<u64>> = HashMap::new();
+    let mut files: Vec<_> = fs::read_dir(home.path("data")).unwrap().map(Result::unwrap).collect();
+    files.retain(|file| {
+        let name = file.file_name().into_string().unwrap();
+        name.starts_with("audit.jsonl") && !name.contains("torn") && !name.ends_with("new")
+    });
+    // Those put aside by their time, the current one last.
+    files.sort_by_key(|file| (file.file_name() == "audit.jsonl", file.file_name()));
+    let read = |file: &fs::DirEntry| fs::read_to_string(file.path()).unwrap();
+    let text: String = files.iter().map(read).collect();
     for line in text.lines() {
         let event: Value = serde_json::from_str(line).unwrap();
         if let (Some(incarnation), Some(sequence)) =
@@ -51,6 +59,7 @@ fn deliver(filter: &Filter, body: &Value) -> Option<u64> {
 fn nothing_acknowledged_is_lost_by_kill_9_and_nothing_is_doubled() {
     const FILTERS: u64 = 4;
     let home = Home::new();
+    home.edit("audit.jsonl", "audit.jsonl\n  rotate_bytes: 20000");
     let marks = Arc::new(Mutex::new(vec![0_u64; usize::try_from(FILTERS).unwrap()]));
     for round in 1..=4_u64 {
         let sidecar = home.serve();
