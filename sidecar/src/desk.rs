@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
-use crate::seal::{StoreKeys, UnsealError};
+use crate::seal::{Sealed, StoreKeys, UnsealError};
 use crate::store::{Store, StoreError, StoredSigningKey};
 
 /// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
@@ -76,6 +76,7 @@ impl Desk {
         let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
         let stands = store.digest_key_or_insert(&sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
+        tell_of_old_key(store_keys, context, &stands);
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
         Ok(Self { clock, random, store, keys, digest_key, issuer })
     }
@@ -141,10 +142,20 @@ async fn signing_keys(
             let new = new_signing_key(*algorithm, store_keys, clock)?;
             store.signing_key_or_insert(&new).await?
         };
-        let pkcs8 = store_keys.open(&seal_context(&stored.kid), &stored.private)?;
+        let context = seal_context(&stored.kid);
+        let pkcs8 = store_keys.open(&context, &stored.private)?;
+        tell_of_old_key(store_keys, &context, &stored.private);
         keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(stored.created_at))?);
     }
     Ok(SigningKeys::new(keys))
+}
+
+/// Whoever takes an old key out of the file must know what it still opens: without it the next start
+/// fails.
+fn tell_of_old_key(store_keys: &StoreKeys, context: &str, sealed: &Sealed) {
+    if !store_keys.is_current(sealed) {
+        tracing::warn!(secret = context, "is sealed under an older store key: keep that key");
+    }
 }
 
 fn new_signing_key(

@@ -94,6 +94,12 @@ impl StoreKeys {
         self.keys.first().map(|key| Sealed(key.encrypt_at_time(&plain, now.0)))
     }
 
+    /// Whether the first key sealed it, so that it does not need the others.
+    pub fn is_current(&self, sealed: &Sealed) -> bool {
+        let first = self.keys.first();
+        first.is_some_and(|key| key.decrypt_at_time(&sealed.0, None, END_OF_TIME).is_ok())
+    }
+
     /// Opens what was sealed for `context`.
     ///
     /// # Errors
@@ -136,7 +142,9 @@ mod tests {
         let secret = Secret::new(b"s".to_vec());
         let sealed = before.seal("digest-key", &secret, UnixSeconds(u64::from(u32::MAX))).unwrap();
         let after = StoreKeys::parse(&format!("# new\n{new}\n\n{old}\n")).unwrap();
-        assert_eq!(after.open("digest-key", &sealed), Ok(secret));
+        assert_eq!(after.open("digest-key", &sealed).as_ref(), Ok(&secret));
+        assert!(before.is_current(&sealed) && !after.is_current(&sealed));
+        assert!(after.is_current(&after.seal("digest-key", &secret, UnixSeconds(1)).unwrap()));
         assert_eq!(StoreKeys::parse(&new).unwrap().open("digest-key", &sealed), Err(UnsealError));
     }
 

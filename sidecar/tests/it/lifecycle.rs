@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
+use wardgate_core::base64url;
 use wardgate_core::wire::AUDIT_PATH;
 use wardgate_core::wire::mac::MAC_HEADER;
 
@@ -90,4 +91,19 @@ fn an_idle_sidecar_is_small() {
     let sidecar = home.serve();
     let kib = sidecar.resident_kib();
     assert!(kib < 20 * 1024, "{kib} KiB");
+}
+
+#[test]
+fn secrets_under_an_older_store_key_are_told_of_at_the_start() {
+    let home = Home::new();
+    let mut sidecar = home.serve();
+    let told = "is sealed under an older store key";
+    assert!(!sidecar.log_text().contains(told));
+    sidecar.kill();
+    let path = home.path("secrets/store.keys");
+    let old = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{}\n{old}", base64url::encode(&[7; 32]) + "=")).unwrap();
+    let mut sidecar = home.serve();
+    // The digest key and the three signing keys.
+    assert_eq!(sidecar.log_text().matches(told).count(), 4);
 }
