@@ -12,7 +12,8 @@ section! {
     /// The configuration of the sidecar. Relative paths start at the directory of the file.
     pub struct Config = "sidecar" {
         /// Address of the public HTTP listener: `/healthz`, `/readyz`, `/metrics` and
-        /// `/.well-known/jwks.json`.
+        /// `/.well-known/jwks.json`. Whoever reaches it can read all of these; the metrics tell how
+        /// much is asked and refused, and which version runs.
         pub listen: Address, default(default_listen(), "127.0.0.1:8180");
         /// The listener for filters.
         pub internal: InternalSection, required;
