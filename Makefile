@@ -34,7 +34,7 @@ demo: wasm $(ENVOY_NEEDS) release ## Start sidecar, upstream and Envoy with the 
 
 ##@ Tests
 .PHONY: test
-test: wasm $(ENVOY_NEEDS) ## Run every test: core, sidecar, the wasm file under wasmtime and in a real Envoy
+test: wasm redis-server $(ENVOY_NEEDS) ## Run every test: core, sidecar, the wasm file under wasmtime and in a real Envoy
 	cargo build --locked -p wardgate
 	cargo test --locked --workspace
 
@@ -55,7 +55,7 @@ fuzz: ## Fuzz tokens, key sets, policies, headers and paths (FUZZ_SECONDS=n for 
 	done
 
 .PHONY: coverage
-coverage: wasm $(ENVOY_NEEDS) ## Show the line coverage of the tests (installs cargo-llvm-cov)
+coverage: wasm redis-server $(ENVOY_NEEDS) ## Show the line coverage of the tests (installs cargo-llvm-cov)
 	command -v cargo-llvm-cov >/dev/null || cargo install --locked cargo-llvm-cov --root $(TOOLS)
 	rustup component add llvm-tools
 	cargo build --locked -p wardgate
@@ -143,6 +143,11 @@ WASM_ENV = CC_wasm32_wasip1="$(CLANG)"
 .PHONY: clang
 clang:
 	if [ -z "$(CLANG)" ]; then $(call install,clang); fi
+
+# The tests start servers of their own; REDIS_SERVER names another program, as valkey-server.
+.PHONY: redis-server
+redis-server:
+	command -v "$${REDIS_SERVER:-redis-server}" >/dev/null || $(call install,redis-server)
 
 .PHONY: pip
 pip:

@@ -22,7 +22,7 @@ use crate::config::IssuerSection;
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{Sealed, StoreKeys, UnsealError};
-use crate::store::{Store, StoreError, StoredSigningKey};
+use crate::store::{Store, StoreError, StoreStat, StoredSigningKey};
 
 /// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
 /// revision in the snapshot.
@@ -106,6 +106,15 @@ impl Desk {
             api_key_digest_key,
             key_sets,
         })
+    }
+
+    /// How much is in the store and what it runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiKeyError::Store`] when the store fails.
+    pub async fn store_stat(&self) -> Result<StoreStat, ApiKeyError> {
+        Ok(self.store.stat().await?)
     }
 
     /// What a filter may know about one API key.

@@ -97,7 +97,15 @@ impl StoreKeys {
     /// Whether the first key sealed it, so that it does not need the others.
     pub fn is_current(&self, sealed: &Sealed) -> bool {
         let first = self.keys.first();
-        first.is_some_and(|key| key.decrypt_at_time(&sealed.0, None, END_OF_TIME).is_ok())
+        first.is_some_and(|key| key.decrypt_at_time(&sealed.0, None, END_OF_TIME).map(Zeroizing::new).is_ok())
+    }
+
+    /// Whether a key opens it, whatever it was sealed for.
+    pub fn can_open(&self, sealed: &Sealed) -> bool {
+        let opens = |key: &Fernet| {
+            key.decrypt_at_time(&sealed.0, None, END_OF_TIME).map(Zeroizing::new).is_ok()
+        };
+        self.keys.iter().any(opens)
     }
 
     /// Opens what was sealed for `context`.
@@ -126,8 +134,10 @@ impl std::fmt::Debug for StoreKeys {
 
 #[cfg(test)]
 mod tests {
-    use super::{ParseStoreKeysError, StoreKeys, UnsealError};
+    use super::{END_OF_TIME, Fernet, ParseStoreKeysError, StoreKeys, URL_SAFE, UnsealError};
     use crate::random::Random;
+    use base64::Engine as _;
+    use serde_json::Value;
     use wardgate_core::secret::Secret;
     use wardgate_core::time::UnixSeconds;
 
@@ -160,5 +170,66 @@ mod tests {
         let error = StoreKeys::parse(&format!("{}\nhunter2\n", key())).err();
         assert_eq!(error, Some(ParseStoreKeysError::Line(2)));
         assert_eq!(StoreKeys::parse("# nothing\n").err(), Some(ParseStoreKeysError::Empty));
+    }
+
+    /// The vectors of the Fernet specification, if their directory is given.
+    fn vectors(file: &str) -> Vec<Value> {
+        let Ok(directory) = std::env::var("WARDGATE_FERNET_VECTORS") else {
+            eprintln!("!!! WARDGATE_FERNET_VECTORS is not set: {file} WAS NOT CHECKED");
+            return Vec::new();
+        };
+        let text = std::fs::read(std::path::Path::new(&directory).join(file)).unwrap();
+        let vectors: Vec<Value> = serde_json::from_slice(&text).unwrap();
+        assert!(!vectors.is_empty(), "{file}");
+        vectors
+    }
+
+    /// Seconds since the epoch; all vectors are of one morning.
+    #[expect(clippy::arithmetic_side_effects, reason = "small numbers")]
+    fn time(vector: &Value) -> u64 {
+        let text = vector["now"].as_str().unwrap();
+        let text = text.strip_prefix("1985-10-26T").unwrap().strip_suffix("-07:00").unwrap();
+        let parts: Vec<u64> = text.split(':').map(|part| part.parse().unwrap()).collect();
+        [499_158_000, parts[0] * 3600, parts[1] * 60, parts[2]].iter().sum()
+    }
+
+    fn text<'a>(vector: &'a Value, name: &str) -> &'a str {
+        vector[name].as_str().unwrap()
+    }
+
+    #[test]
+    fn tokens_are_made_as_the_specification_says() {
+        for vector in vectors("generate.json") {
+            let key = Fernet::new(text(&vector, "secret")).unwrap();
+            let given = URL_SAFE.decode(text(&vector, "token")).unwrap();
+            let made = key.encrypt_at_time(text(&vector, "src").as_bytes(), time(&vector));
+            let made = URL_SAFE.decode(made).unwrap();
+            // Version, time and length agree; the initialisation vector is random in ours.
+            assert_eq!((&made[..9], made.len()), (&given[..9], given.len()));
+            let iv: Vec<u8> = serde_json::from_value(vector["iv"].clone()).unwrap();
+            assert_eq!(&given[9..25], iv);
+            let opened = key.decrypt_at_time(text(&vector, "token"), None, END_OF_TIME);
+            assert_eq!(opened.unwrap(), text(&vector, "src").as_bytes());
+        }
+    }
+
+    #[test]
+    fn tokens_are_opened_as_the_specification_says() {
+        for vector in vectors("verify.json") {
+            let key = Fernet::new(text(&vector, "secret")).unwrap();
+            let ttl = vector["ttl_sec"].as_u64();
+            let opened = key.decrypt_at_time(text(&vector, "token"), ttl, time(&vector));
+            assert_eq!(opened.unwrap(), text(&vector, "src").as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_the_specification_calls_invalid_is_refused() {
+        for vector in vectors("invalid.json") {
+            let key = Fernet::new(text(&vector, "secret")).unwrap();
+            let ttl = vector["ttl_sec"].as_u64();
+            let opened = key.decrypt_at_time(text(&vector, "token"), ttl, time(&vector));
+            assert!(opened.is_err(), "{}", text(&vector, "desc"));
+        }
     }
 }

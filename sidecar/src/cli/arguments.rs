@@ -12,7 +12,7 @@ Exit codes:
   1  failed; the message says why
   2  wrong usage
   3  the configuration or policy has problems; each is printed with file and line
-  4  the store is in use by another process, damaged, or of another format
+  4  the store is in use by another process, damaged, of another format, or cannot be reached
 
 Commands that change something ask the running sidecar through its admin socket. When no sidecar
 runs they open the store themselves; a line on standard error says which of the two it was.";
@@ -53,6 +53,9 @@ pub(super) enum Command {
     /// Shows the audit log.
     #[command(subcommand)]
     Audit(Audit),
+    /// Shows the store, and moves it.
+    #[command(subcommand)]
+    Store(Store),
     /// Makes Envoy configurations.
     #[command(subcommand)]
     Envoy(Envoy),
@@ -247,6 +250,39 @@ pub(super) struct TailAudit {
     /// How many.
     #[arg(long, short = 'n', default_value_t = 10, value_name = "COUNT")]
     pub(super) lines: usize,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Store {
+    /// Shows how much is in the store and what it runs on.
+    #[command(after_help = "Example:\n  wardgate store stat --output json")]
+    Stat(StatStore),
+    /// Copies everything into another store and checks that it arrived. Stop all sidecars on both
+    /// stores first. The target must be empty, or have a part of the same.
+    #[command(
+        after_help = "Example:\n  wardgate store migrate --from embedded.yaml --to redis.yaml"
+    )]
+    Migrate(MigrateStore),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StatStore {
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct MigrateStore {
+    /// Configuration file of the store to copy; it is not changed.
+    #[arg(long = "from", value_name = "FILE")]
+    pub(super) source: PathBuf,
+    /// Configuration file of the store to fill.
+    #[arg(long = "to", value_name = "FILE")]
+    pub(super) target: PathBuf,
     #[command(flatten)]
     pub(super) output: Output,
 }

@@ -8,6 +8,7 @@ mod init;
 mod office;
 mod serve;
 mod show;
+mod store;
 mod token;
 
 use std::fmt;
@@ -77,6 +78,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
+        Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),
     }
 }

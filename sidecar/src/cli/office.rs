@@ -2,8 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -19,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
 use crate::random::Random;
-use crate::store::Embedded;
+use crate::store;
 
 /// Longest answer of the sidecar: some hundred thousand API keys.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
@@ -39,13 +37,21 @@ pub(super) struct Admin {
 
 /// Finds the desk. The embedded store serves one process, so a running sidecar is asked.
 pub(super) async fn reach(loaded: &Loaded) -> Result<Office, Failure> {
+    match running(loaded).await? {
+        Some(admin) => Ok(Office::Running(admin)),
+        None => direct(loaded).await,
+    }
+}
+
+/// The admin listener, if a sidecar runs here.
+pub(super) async fn running(loaded: &Loaded) -> Result<Option<Admin>, Failure> {
     let socket = loaded.resolve(&loaded.config.admin.socket);
     match UnixStream::connect(&socket).await {
         Ok(connection) => {
             note("through the running sidecar");
-            Ok(Office::Running(Admin { connection }))
+            Ok(Some(Admin { connection }))
         }
-        Err(error) if nobody_listens(&error) => direct(loaded, &socket).await,
+        Err(error) if nobody_listens(&error) => Ok(None),
         Err(error) => {
             Err(Failure::Failed(format!("the admin socket {}: {error}", socket.display())))
         }
@@ -56,10 +62,10 @@ fn nobody_listens(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-async fn direct(loaded: &Loaded, socket: &Path) -> Result<Office, Failure> {
-    let path = loaded.resolve(&loaded.config.store.path);
-    let store = Embedded::open(&path).map_err(|error| {
+async fn direct(loaded: &Loaded) -> Result<Office, Failure> {
+    let store = store::open(&loaded.store).await.map_err(|error| {
         if error.is_in_use() {
+            let socket = loaded.resolve(&loaded.config.admin.socket);
             note(&format!("no sidecar answers at the admin socket {}", socket.display()));
         }
         Failure::Store(error)
@@ -67,7 +73,7 @@ async fn direct(loaded: &Loaded, socket: &Path) -> Result<Office, Failure> {
     note("no sidecar runs: the store was opened directly");
     let issuer = loaded.config.issuer.clone();
     let (clock, random) = (Clock::system(), Random::system());
-    let desk = Desk::open(Arc::new(store), &loaded.store_keys, issuer, clock, random).await;
+    let desk = Desk::open(store, &loaded.store_keys, issuer, clock, random).await;
     desk.map(|desk| Office::Direct(Box::new(desk))).map_err(Failure::failed)
 }
 

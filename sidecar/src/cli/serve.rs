@@ -15,7 +15,7 @@ use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::random::Random;
-use crate::store::Embedded;
+use crate::store;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -61,14 +61,8 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let config = &loaded.config;
     // The store comes first: it knows whether another sidecar runs.
-    let store = Embedded::open(&loaded.resolve(&config.store.path)).map_err(Failure::Store)?;
-    let desk = Desk::open(
-        Arc::new(store),
-        &loaded.store_keys,
-        config.issuer.clone(),
-        clock.clone(),
-        random,
-    );
+    let store = store::open(&loaded.store).await.map_err(Failure::Store)?;
+    let desk = Desk::open(store, &loaded.store_keys, config.issuer.clone(), clock.clone(), random);
     let desk = desk.await.map_err(Failure::failed)?;
     let metrics = Arc::new(Metrics::new());
     let file = loaded.resolve(&config.audit.file);

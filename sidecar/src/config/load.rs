@@ -15,6 +15,7 @@ use wardgate_core::wire::mac::MIN_SECRET_BYTES;
 use zeroize::Zeroizing;
 
 use super::sections::Config;
+use super::store::{StoreSettings, store_settings};
 use super::yaml::{Document, MAX_FILE_BYTES, Place};
 use crate::seal::StoreKeys;
 
@@ -58,6 +59,8 @@ pub struct Loaded {
     pub feed_secret: Secret,
     /// The keys that seal secrets in the store.
     pub store_keys: StoreKeys,
+    /// Where records are kept, with the password and certificates.
+    pub store: StoreSettings,
     /// The policy document, as JSON.
     pub policy: Value,
 }
@@ -80,6 +83,7 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
     let config = Config::read(&document.value, &At::ROOT, &mut found);
     let directory = file.parent().unwrap_or(Path::new("")).to_owned();
     let secrets = Secrets::read(&document.value, &directory, &mut found);
+    let store = store_settings(&document.value, &directory, &mut found);
     directories(&document.value, &directory, &mut found);
     let mut problems = located(file, &document, found);
     let policy_file = policy
@@ -87,11 +91,11 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
         .or_else(|| text_at(&document.value, "policy", "file").map(|path| directory.join(path)));
     let policy = policy_file
         .and_then(|file| load_policy(&file).map_err(|found| problems.extend(found)).ok());
-    match (config, secrets.feed, secrets.store_keys, policy) {
-        (Some(config), Some(feed_secret), Some(store_keys), Some(policy))
+    match (config, secrets.feed, secrets.store_keys, store, policy) {
+        (Some(config), Some(feed_secret), Some(store_keys), Some(store), Some(policy))
             if problems.is_empty() =>
         {
-            Ok(Loaded { config, directory, feed_secret, store_keys, policy })
+            Ok(Loaded { config, directory, feed_secret, store_keys, store, policy })
         }
         _ => Err(problems),
     }
@@ -143,7 +147,7 @@ fn read_document(file: &Path) -> Result<Document, Vec<FileProblem>> {
     })
 }
 
-fn read_file(file: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(super) fn read_file(file: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = fs::File::open(file).map_err(|error| error.to_string())?;
     read_open(&file, limit)
 }
@@ -217,7 +221,11 @@ fn feed_secret(text: &[u8], at: &At<'_>, problems: &mut Problems) -> Option<Secr
 }
 
 /// Reads a file that belongs to this user, or to root, and that nobody else may read.
-fn secret_file(file: &Path, at: &At<'_>, problems: &mut Problems) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn secret_file(
+    file: &Path,
+    at: &At<'_>,
+    problems: &mut Problems,
+) -> Option<Zeroizing<Vec<u8>>> {
     let shown = file.display();
     // Opened once: what is looked at is what is read, whatever the name comes to mean in between.
     let opened = fs::File::open(file).and_then(|file| Ok((file.metadata()?, file)));

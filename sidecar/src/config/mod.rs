@@ -1,11 +1,17 @@
 //! The configuration of the sidecar: one YAML file, read with every problem at once.
 
 mod load;
+mod redis;
 mod sections;
+mod store;
 pub mod yaml;
 
 pub use load::{FileProblem, Loaded, load, load_policy};
+pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+#[cfg(test)]
+pub(crate) use store::store_settings;
+pub use store::{RedisSettings, StoreSettings, TlsFiles};

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
 use wardgate_core::section;
 
+use super::redis::RedisSection;
 use crate::keys::SigningAlgorithm;
 
 section! {
@@ -61,10 +62,12 @@ section! {
 }
 
 section! {
-    /// Where records are kept: one file, for one sidecar.
+    /// Where records are kept. Exactly one of `path` and `redis` must be there.
     pub struct StoreSection = "store" {
-        /// Path of the file; it is made at the first start.
-        pub path: NonEmpty, required;
+        /// Path of the embedded store: one file, for one sidecar; it is made at the first start.
+        pub path: Option<NonEmpty>, optional;
+        /// A Redis or Valkey, for several sidecars.
+        pub redis: Option<RedisSection>, optional;
     }
 }
 

@@ -14,7 +14,7 @@ use crate::desk::{
     ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
     IssueTokenError, IssuedToken, SigningKeyList, TokenRequest,
 };
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreStat};
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -23,6 +23,11 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/admin/v1/api-keys/{key}/{action}", post(change))
         .route("/admin/v1/tokens", post(issue_token))
         .route("/admin/v1/keys", get(signing_keys))
+        .route("/admin/v1/store", get(store))
+}
+
+async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {
+    Ok(Json(app.desk.store_stat().await?))
 }
 
 async fn create(

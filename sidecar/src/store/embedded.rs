@@ -1,28 +1,36 @@
 //! The embedded store: one file, one process, every commit on disk before it returns.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::ErrorKind;
+use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
-    TableDefinition, TableError, WriteTransaction,
+    Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _,
+    ReadableTableMetadata as _, StorageError, TableDefinition, TableError, WriteTransaction,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wardgate_core::wire::ApiKeyState;
 
-use super::{Answer, Store, StoreError, StoredApiKey, StoredSigningKey};
+use super::open::{OpenProblem, OpenStoreError};
+use super::{
+    Answer, Entry, Page, Store, StoreError, StoreStat, StoredApiKey, StoredSigningKey, Table,
+    failed, from_json, to_json,
+};
 use crate::seal::Sealed;
 
 /// The layout of the tables below. A file with another number is left alone.
 const FORMAT: u64 = 1;
 /// Memory for pages: the working set of a small store; the default of the library is 1 GiB.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Entries of one page: some hundred KiB.
+const PAGE_ENTRIES: usize = 1000;
 
 /// `format` and `api_key_revision`.
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
@@ -39,52 +47,7 @@ const SIGNING_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sig
 #[derive(Clone)]
 pub struct Embedded {
     database: Arc<Database>,
-}
-
-/// Why the file cannot be used. The file is left as it was.
-#[derive(Debug, thiserror::Error)]
-#[error("the store {} {problem}", path.display())]
-pub struct OpenStoreError {
-    path: PathBuf,
-    problem: OpenProblem,
-}
-
-#[derive(Debug)]
-enum OpenProblem {
-    InUse,
-    Format(u64),
-    NotAStore,
-    Damaged(String),
-    Failed(String),
-}
-
-impl fmt::Display for OpenProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse => formatter.write_str(
-                "is in use by another process: the embedded store serves exactly one sidecar",
-            ),
-            Self::Format(found) => write!(
-                formatter,
-                "has format {found}, this version knows {FORMAT}: run the version that wrote it, or newer"
-            ),
-            Self::NotAStore => {
-                formatter.write_str("is not a store: `store.path` names another file")
-            }
-            Self::Damaged(why) => write!(
-                formatter,
-                "is damaged ({why}): it was left as it is; restore it from a backup"
-            ),
-            Self::Failed(why) => write!(formatter, "cannot be opened: {why}"),
-        }
-    }
-}
-
-impl OpenStoreError {
-    /// Whether another process has the file.
-    pub fn is_in_use(&self) -> bool {
-        matches!(self.problem, OpenProblem::InUse)
-    }
+    path: Arc<Path>,
 }
 
 impl Embedded {
@@ -95,9 +58,9 @@ impl Embedded {
     /// [`OpenStoreError`] when another process has the file, or it is damaged, cut, of another
     /// format or no store at all.
     pub fn open(path: &Path) -> Result<Self, OpenStoreError> {
-        let failed = |problem| OpenStoreError { path: path.to_owned(), problem };
+        let failed = |problem| OpenStoreError::new(path.display().to_string(), problem);
         let database = open_database(path).map_err(failed)?;
-        let store = Self { database: Arc::new(database) };
+        let store = Self { database: Arc::new(database), path: path.into() };
         store.prepare().map_err(|error| failed(OpenProblem::Failed(error.to_string())))?;
         Ok(store)
     }
@@ -226,7 +189,7 @@ fn check_format(database: &impl redb::ReadableDatabase) -> Result<(), OpenProble
     let format = numbers.get("format").map_err(|error| damaged(&error))?;
     match format.map(|format| format.value()) {
         Some(FORMAT) | None => Ok(()),
-        Some(found) => Err(OpenProblem::Format(found)),
+        Some(found) => Err(OpenProblem::Format { found, known: FORMAT }),
     }
 }
 
@@ -347,13 +310,109 @@ impl Store for Embedded {
             Ok(new)
         })
     }
+
+    fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page> {
+        self.read(|transaction| {
+            let start = cursor.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let range = (start, Bound::Unbounded);
+            let entries: Vec<Entry> = if let Some(table) = values(table) {
+                let table = transaction.open_table(table).map_err(failed)?;
+                let found = table.range::<&str>(range).map_err(failed)?.take(PAGE_ENTRIES);
+                let entry = found.map(|entry| {
+                    entry.map(|(key, value)| (key.value().to_owned(), value.value().to_vec()))
+                });
+                entry.collect::<Result<_, _>>().map_err(failed)?
+            } else {
+                let table = transaction.open_table(API_KEY_NAMES).map_err(failed)?;
+                let found = table.range::<&str>(range).map_err(failed)?.take(PAGE_ENTRIES);
+                let entry = found.map(|entry| {
+                    entry.map(|(key, id)| (key.value().to_owned(), id.value().as_bytes().to_vec()))
+                });
+                entry.collect::<Result<_, _>>().map_err(failed)?
+            };
+            let full = entries.len() == PAGE_ENTRIES;
+            let next = entries.last().filter(|_| full).map(|(key, _)| key.clone());
+            Ok(Page { entries, next })
+        })
+    }
+
+    fn add_entries(&self, table: Table, entries: Vec<Entry>) -> Answer<'_, ()> {
+        self.write(move |transaction| {
+            if let Some(table) = values(table) {
+                let mut table = transaction.open_table(table).map_err(failed)?;
+                for (key, value) in &entries {
+                    let before = table.insert(key.as_str(), value.as_slice()).map_err(failed)?;
+                    // What was written goes with the transaction.
+                    if before.is_some_and(|before| before.value() != value) {
+                        return Err(StoreError::Changed);
+                    }
+                }
+                return Ok(());
+            }
+            let mut table = transaction.open_table(API_KEY_NAMES).map_err(failed)?;
+            for (key, value) in &entries {
+                let id = core::str::from_utf8(value).map_err(failed)?;
+                let before = table.insert(key.as_str(), id).map_err(failed)?;
+                if before.is_some_and(|before| before.value() != id) {
+                    return Err(StoreError::Changed);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn raise_api_key_revision(&self, floor: u64) -> Answer<'_, ()> {
+        self.write(move |transaction| raise_revision(transaction, floor))
+    }
+
+    fn stat(&self) -> Answer<'_, StoreStat> {
+        self.read(|transaction| {
+            let mut records = BTreeMap::new();
+            for table in Table::ALL {
+                let length = if let Some(table) = values(table) {
+                    transaction.open_table(table).map_err(failed)?.len()
+                } else {
+                    transaction.open_table(API_KEY_NAMES).map_err(failed)?.len()
+                };
+                records.insert(table.name().to_owned(), length.map_err(failed)?);
+            }
+            let numbers = transaction.open_table(NUMBERS).map_err(failed)?;
+            let revision = numbers.get("api_key_revision").map_err(failed)?;
+            let bytes = std::fs::metadata(&*self.path).map_or(0, |metadata| metadata.len());
+            let details = [
+                ("file", self.path.display().to_string()),
+                ("file_bytes", bytes.to_string()),
+                ("format", FORMAT.to_string()),
+            ];
+            Ok(StoreStat {
+                kind: "embedded".to_owned(),
+                records,
+                api_key_revision: revision.map_or(0, |revision| revision.value()),
+                details: details.map(|(name, value)| (name.to_owned(), value)).into(),
+            })
+        })
+    }
+}
+
+/// The table, if its values are bytes; the names of API keys are text.
+fn values(table: Table) -> Option<TableDefinition<'static, &'static str, &'static [u8]>> {
+    match table {
+        Table::Secrets => Some(SECRETS),
+        Table::SigningKeys => Some(SIGNING_KEYS),
+        Table::ApiKeys => Some(API_KEYS),
+        Table::ApiKeyNames => None,
+    }
 }
 
 fn bump_revision(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    raise_revision(transaction, 0)
+}
+
+fn raise_revision(transaction: &WriteTransaction, floor: u64) -> Result<(), StoreError> {
     let mut numbers = transaction.open_table(NUMBERS).map_err(failed)?;
     let revision =
         numbers.get("api_key_revision").map_err(failed)?.map_or(0, |found| found.value());
-    numbers.insert("api_key_revision", revision.saturating_add(1)).map_err(failed)?;
+    numbers.insert("api_key_revision", revision.saturating_add(1).max(floor)).map_err(failed)?;
     Ok(())
 }
 
@@ -361,18 +420,6 @@ fn all_json<T: DeserializeOwned>(
     range: redb::Range<'_, &'static str, &'static [u8]>,
 ) -> Result<Vec<T>, StoreError> {
     range.map(|entry| from_json(entry.map_err(failed)?.1.value())).collect()
-}
-
-fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(failed)
-}
-
-fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(failed)
-}
-
-fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Failed(Box::new(error))
 }
 
 #[cfg(test)]

@@ -5,20 +5,27 @@
 //! acknowledges must survive `kill -9`. Nothing here is secret in clear: keys of clients are keyed
 //! digests, own keys are sealed.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wardgate_core::wire::ApiKeyRecord;
 
 use crate::seal::Sealed;
 
 mod embedded;
+pub mod migrate;
+mod open;
+mod redis;
 
 #[cfg(test)]
 mod conformance;
 
-pub use embedded::{Embedded, OpenStoreError};
+pub use embedded::Embedded;
+pub use open::{OpenProblem, OpenStoreError, open};
+pub use redis::Redis;
 
 /// What a method of the store returns. Boxed, so that the store is chosen by configuration.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -35,11 +42,12 @@ pub trait Store: Send + Sync + 'static {
     /// All API keys, by id.
     fn api_keys(&self) -> Answer<'_, Vec<StoredApiKey>>;
 
-    /// Grows with every change of any API key.
+    /// Grows with every change of any API key. A store that can lose changes which it has shown
+    /// (a failover) must not come back to a number: a filter would not drop what it knows.
     fn api_key_revision(&self) -> Answer<'_, u64>;
 
-    /// Adds an API key. Its name must not belong to another key that is not revoked: bindings and
-    /// audit events go by the name.
+    /// Adds an API key that is not revoked. Its name must not belong to another such key: bindings
+    /// and audit events go by the name.
     fn insert_api_key<'a>(&'a self, key: &'a StoredApiKey) -> Answer<'a, ()>;
 
     /// Puts `after` in the place of `before`, if the record still is `before`; id and name stay.
@@ -60,6 +68,73 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         new: &'a StoredSigningKey,
     ) -> Answer<'a, StoredSigningKey>;
+
+    /// Some entries of a table as they are at rest, and the cursor for more; `None` begins. Over
+    /// all pages every entry that stands throughout appears at least once.
+    fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page>;
+
+    /// Adds entries as they are at rest: all, or none when one exists with another value.
+    fn add_entries(&self, table: Table, entries: Vec<Entry>) -> Answer<'_, ()>;
+
+    /// Sees to it that the revision is `floor` at least, and another than it was.
+    fn raise_api_key_revision(&self, floor: u64) -> Answer<'_, ()>;
+
+    /// What is in the store and what it runs on.
+    fn stat(&self) -> Answer<'_, StoreStat>;
+}
+
+/// What a store consists of, besides its numbers.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Table {
+    /// Name to sealed secret.
+    Secrets,
+    /// Algorithm to signing key.
+    SigningKeys,
+    /// Id to API key.
+    ApiKeys,
+    /// Name to id, of API keys that are not revoked.
+    ApiKeyNames,
+}
+
+impl Table {
+    /// All tables. A copy is made in this order: names come last, so that in a copy that was
+    /// broken off no name leads nowhere.
+    pub const ALL: [Self; 4] = [Self::Secrets, Self::SigningKeys, Self::ApiKeys, Self::ApiKeyNames];
+
+    /// The name of the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::SigningKeys => "signing_keys",
+            Self::ApiKeys => "api_keys",
+            Self::ApiKeyNames => "api_key_names",
+        }
+    }
+}
+
+/// A key of a table and its value.
+pub type Entry = (String, Vec<u8>);
+
+/// Some entries of a table.
+#[derive(Debug)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<String>,
+}
+
+/// What is in a store and what it runs on.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoreStat {
+    /// `embedded` or `redis`.
+    pub kind: String,
+    /// Entries of each table.
+    pub records: BTreeMap<String, u64>,
+    /// The revision of the API keys.
+    pub api_key_revision: u64,
+    /// What else there is to say, by name.
+    pub details: BTreeMap<String, String>,
 }
 
 /// An API key at rest.
@@ -97,6 +172,18 @@ pub enum StoreError {
     #[error("the record was changed by somebody else in between")]
     Changed,
     /// The store itself failed.
-    #[error("the store failed")]
+    #[error("the store failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(failed)
+}
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(failed)
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Failed(Box::new(error))
 }

@@ -13,3 +13,7 @@ mod home;
 mod http;
 mod internal;
 mod lifecycle;
+#[path = "../../src/store/redis/tests/servers.rs"]
+#[expect(dead_code, reason = "the tests of the library use more of it")]
+mod servers;
+mod store;

@@ -3,6 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{load, not_ours_alone};
+use crate::config::StoreSettings;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 
@@ -67,7 +68,7 @@ fn many_problems_are_reported_at_once_in_order_with_their_lines() {
             "wardgate.yaml:3:3: internal.socket: the directory missing does not exist",
             "wardgate.yaml:4:3: internal.socket_mode: expected one of 0600, 0660, 0666",
             "wardgate.yaml:5:1: admin.socket: required key is missing",
-            "wardgate.yaml:6:30: store.compact: unknown key; known here: path",
+            "wardgate.yaml:6:30: store.compact: unknown key; known here: path, redis",
             "wardgate.yaml:8:3: secrets.feed_secret_file: feed.secret has mode 0644: others may \
              read it; run chmod 600 on it",
             "wardgate.yaml:8:3: secrets.feed_secret_file: the feed secret is not at least 32 bytes \
@@ -138,4 +139,55 @@ fn a_secret_file_of_another_owner_is_a_problem() {
     std::os::unix::fs::chown(directory.path().join("feed.secret"), Some(65_534), None).unwrap();
     let found = problems(directory.path());
     assert!(found[0].contains("feed.secret belongs to user 65534"), "{found:?}");
+}
+
+#[test]
+fn a_redis_store_is_read_with_its_password() {
+    let section = "store:\n  redis:\n    urls: [\"redis://a:1\", \"redis://b:2\"]\n    mode: sentinel\n    \
+                   master_name: m\n    username: u\n    password_file: redis.password\n";
+    let directory = directory(&GOOD.replace("store: {path: wardgate.redb}\n", section));
+    write(directory.path(), "redis.password", "hunter2\n", 0o600);
+    let loaded = load(&directory.path().join("wardgate.yaml"), None).unwrap();
+    let StoreSettings::Redis(settings) = &loaded.store else { panic!("{:?}", loaded.store) };
+    assert_eq!(settings.password.as_ref().unwrap().expose(), b"hunter2");
+    assert_eq!((settings.urls.len(), settings.master_name.as_str()), (2, "m"));
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn all_problems_of_a_redis_store_are_reported_at_once_with_their_lines() {
+    let section = "store:\n  redis:\n    urls:\n      - redis://a:1\n      - rediss://b:2\n    \
+                   mode: cluster\n    master_name: m\n    username: u\n    \
+                   tls: {certificate_file: none.pem}\n";
+    let directory = directory(&GOOD.replace("store: {path: wardgate.redb}\n", section));
+    assert_eq!(
+        problems(directory.path()),
+        [
+            "wardgate.yaml:5:5: store.redis.urls: use redis:// or rediss:// for all, not both",
+            "wardgate.yaml:9:5: store.redis.master_name: is for mode sentinel only",
+            "wardgate.yaml:10:5: store.redis.username: a user needs password_file or password_env",
+            "wardgate.yaml:11:5: store.redis.tls: certificate_file and key_file belong together",
+            "wardgate.yaml:11:11: store.redis.tls.certificate_file: none.pem cannot be read: No such \
+             file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn exactly_one_store_must_be_there() {
+    for (section, expected) in [
+        ("store: {}", "wardgate.yaml:3:1: store: path or redis is missing"),
+        (
+            "store: {path: a, redis: {urls: [\"redis://a\"]}}",
+            "wardgate.yaml:3:1: store: give path or redis, not both",
+        ),
+        (
+            "store: {redis: {urls: [\"redis://u:hunter2@a\"]}}",
+            "wardgate.yaml:3:24: store.redis.urls[0]: no user or password here: use username and \
+             password_file or password_env",
+        ),
+    ] {
+        let directory = directory(&GOOD.replace("store: {path: wardgate.redb}", section));
+        assert_eq!(problems(directory.path()), [expected]);
+    }
 }

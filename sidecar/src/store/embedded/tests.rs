@@ -1,9 +1,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Embedded, NUMBERS};
 use crate::store::Store as _;
-use crate::store::conformance::{api_key, store_tests};
+use crate::store::conformance::{Two, api_key, store_tests};
 
 fn new() -> (tempfile::TempDir, Embedded) {
     let directory = tempfile::tempdir().unwrap();
@@ -11,7 +12,14 @@ fn new() -> (tempfile::TempDir, Embedded) {
     (directory, store)
 }
 
-store_tests!(new());
+fn two() -> (tempfile::TempDir, Two) {
+    let (directory, store) = new();
+    // One process has the file: the two are tasks in it.
+    let (one, other) = (Arc::new(store.clone()), Arc::new(store));
+    (directory, Two { one, other })
+}
+
+store_tests!(two());
 
 /// A closed store with some keys.
 async fn filled() -> (tempfile::TempDir, PathBuf) {
