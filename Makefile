@@ -29,8 +29,9 @@ CLANG = $(firstword $(shell command -v clang || ls /usr/bin/clang-[0-9]* /usr/li
 
 ##@ The main job
 .PHONY: demo
-demo: wasm $(ENVOY_NEEDS) release ## Start sidecar, upstream and Envoy with the filter, and walk through it (ONCE=1: exit after)
-	$(TARGET)/release/demo $(if $(ONCE),--once)
+demo: wasm $(ENVOY_NEEDS) ## Start sidecar, upstream and Envoy with the filter, and walk through it (ONCE=1: exit after)
+	cargo build --locked -p wardgate -p wardgate-host-tests --no-default-features --bin wardgate --bin demo
+	$(TARGET)/debug/demo $(if $(ONCE),--once)
 
 ##@ Tests
 .PHONY: test
@@ -120,12 +121,14 @@ image: wasm release ## Build the images: wardgate (the sidecar) and wardgate-fil
 
 # Without a context: the only thing copied comes from the image imported first.
 .PHONY: envoy-image
-envoy-image: $(PINNED_ENVOY) ## Build ENVOY_IMAGE from the pinned Envoy and BASE, where no registry answers
-	echo "building $(ENVOY_IMAGE) from $(PINNED_ENVOY): the pinned binary, NOT the official image"
-	tar -C $(dir $(PINNED_ENVOY)) -cf - envoy | docker import - wardgate-envoy:binary >/dev/null
-	docker build --tag $(ENVOY_IMAGE) --build-arg BASE=$(BASE) - <envoy/Dockerfile.envoy
-	docker rmi wardgate-envoy:binary >/dev/null
-	docker run --rm --network none --entrypoint envoy $(ENVOY_IMAGE) --version
+envoy-image: $(PINNED_ENVOY) ## Make a Docker image of the pinned Envoy, where no registry answers
+	echo "making $(ENVOY_IMAGE) from $(PINNED_ENVOY) and the C library of this machine: NOT the official image"
+	root=$$(mktemp -d)
+	trap 'rm -rf "$$root"' EXIT
+	install -D $(PINNED_ENVOY) $$root/usr/local/bin/envoy
+	install -d -m 1777 $$root/tmp
+	for library in $$(ldd $(PINNED_ENVOY) | grep -o '/[^ ]*'); do install -D $$library $$root$$library; done
+	tar -C $$root -c . | docker import --change 'ENV PATH=/usr/local/bin' --change 'ENTRYPOINT ["envoy"]' - $(ENVOY_IMAGE)
 
 .PHONY: clean
 clean: ## Remove what was built, not the tools

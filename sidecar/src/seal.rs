@@ -97,7 +97,9 @@ impl StoreKeys {
     /// Whether the first key sealed it, so that it does not need the others.
     pub fn is_current(&self, sealed: &Sealed) -> bool {
         let first = self.keys.first();
-        first.is_some_and(|key| key.decrypt_at_time(&sealed.0, None, END_OF_TIME).map(Zeroizing::new).is_ok())
+        first.is_some_and(|key| {
+            key.decrypt_at_time(&sealed.0, None, END_OF_TIME).map(Zeroizing::new).is_ok()
+        })
     }
 
     /// Whether a key opens it, whatever it was sealed for.

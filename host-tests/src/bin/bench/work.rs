@@ -70,6 +70,7 @@ pub(crate) fn policy(issuer: &Issuer, credentials: &[&str]) -> Value {
             "claims": {"roles": ["roles"], "scopes": "scope"},
             "may_claim_roles": ROLES.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
         }],
+        "scope_permissions": {"read": ["read"], "write": ["write"]},
         "roles": roles.collect::<serde_json::Map<_, _>>(),
         "routes": routes.collect::<Vec<_>>(),
         "default": "deny",
