@@ -23,13 +23,13 @@ use wardgate_host_tests::{
 const LOG_FORMAT: &str = "%REQ(X-CASE)% %FILTER_STATE(wasm.wardgate.decision:PLAIN)%\n";
 
 /// An Envoy with the policy of one file of cases, and what it talks to.
-struct Bench {
+struct Stand {
     envoy: Envoy,
     _upstream: Upstream,
     _desk: Desk,
 }
 
-impl Bench {
+impl Stand {
     fn open(file: &CaseFile, keys: &Keys, log: &Path) -> Self {
         let upstream = Upstream::start().unwrap();
         let fixtures = keys.api_keys(file, now()).unwrap();
@@ -65,12 +65,12 @@ impl Bench {
             builder = builder.environment(name, value);
         }
         let envoy = builder.environment(FEED_SECRET, &desk.feed_secret()).start().unwrap();
-        let bench = Self { envoy, _upstream: upstream, _desk: desk };
+        let stand = Self { envoy, _upstream: upstream, _desk: desk };
         wait_until("the gate to be ready", Duration::from_secs(20), || {
-            Ok(bench.send(&Request::get("/.wardgate/healthz")).status == 200)
+            Ok(stand.send(&Request::get("/.wardgate/healthz")).status == 200)
         })
         .unwrap();
-        bench
+        stand
     }
 
     fn send(&self, request: &Request) -> Answer {
@@ -153,7 +153,7 @@ fn every_case_is_decided_in_envoy_as_expected() {
     let mut count = 0;
     for file in load_all().unwrap() {
         let log = directory.path().join(format!("{}.log", file.name));
-        let bench = Bench::open(&file, &keys, &log);
+        let stand = Stand::open(&file, &keys, &log);
         let cases: Vec<_> =
             file.cases.iter().filter(|case| case.levels.contains(&Level::Envoy)).collect();
         for (number, case) in cases.iter().enumerate() {
@@ -164,7 +164,7 @@ fn every_case_is_decided_in_envoy_as_expected() {
                 .headers
                 .iter()
                 .fold(request, |request, (name, value)| request.header(name, value));
-            let answer = bench.send(&request);
+            let answer = stand.send(&request);
             for wrong in wrong_answer(case, &answer) {
                 failures.push(format!("{}: {}: {wrong}", file.name, case.name));
             }
@@ -177,7 +177,7 @@ fn every_case_is_decided_in_envoy_as_expected() {
                     .map(|wrong| format!("{}: {}: {wrong}", file.name, case.name)),
             );
         }
-        assert_eq!(bench.envoy.traps().unwrap(), 0, "{}", bench.envoy.log());
+        assert_eq!(stand.envoy.traps().unwrap(), 0, "{}", stand.envoy.log());
         count += cases.len();
     }
     assert!(failures.is_empty(), "{} of {count}:\n{}", failures.len(), failures.join("\n"));
