@@ -213,10 +213,23 @@ fn is_met(rule: &Rule, asked: &Asked) -> bool {
         && (rule.any.is_empty() || rule.any.iter().any(|name| asked.held.contains(name)))
 }
 
+/// The same request with a slash at the end of the path, or without the one that it has.
+fn other_end(asked: &Asked) -> Asked {
+    let mut other = asked.clone();
+    if other.path.last() == Some(&"") {
+        other.path.pop();
+    } else {
+        other.path.push("");
+    }
+    other
+}
+
 fn simple(rules: &[Rule], asked: &Asked) -> (bool, Option<Reason>) {
     let stands_against = |rule: &&Rule| {
         let spares = !(rule.all.is_empty() && rule.any.is_empty()) && is_met(rule, asked);
-        rule.forbids && rank(rule, asked).is_some() && !spares
+        // A forbid of `/a` is one of `/a/` too, and the other way round.
+        let matches = rank(rule, asked).is_some() || rank(rule, &other_end(asked)).is_some();
+        rule.forbids && matches && !spares
     };
     let against: Vec<&Rule> = rules.iter().filter(stands_against).collect();
     if against.iter().any(|rule| !rule.shadow) {
