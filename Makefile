@@ -122,12 +122,13 @@ image: wasm release ## Build the images: wardgate (the sidecar) and wardgate-fil
 # Without a context: the only thing copied comes from the image imported first.
 .PHONY: envoy-image
 envoy-image: $(PINNED_ENVOY) ## Make a Docker image of the pinned Envoy, where no registry answers
-	echo "making $(ENVOY_IMAGE) from $(PINNED_ENVOY) and the C library of this machine: NOT the official image"
+	echo "making $(ENVOY_IMAGE) from $(PINNED_ENVOY), and bash and the C library of this machine: NOT the official image"
 	root=$$(mktemp -d)
 	trap 'rm -rf "$$root"' EXIT
 	install -D $(PINNED_ENVOY) $$root/usr/local/bin/envoy
 	install -d -m 1777 $$root/tmp
-	for library in $$(ldd $(PINNED_ENVOY) | grep -o '/[^ ]*'); do install -D $$library $$root$$library; done
+	install -D /bin/bash $$root/bin/bash
+	for library in $$(ldd $(PINNED_ENVOY) /bin/bash | grep -o '/[^ ]* (' | tr -d '( '); do install -D $$library $$root$$library; done
 	tar -C $$root -c . | docker import --change 'ENV PATH=/usr/local/bin' --change 'ENTRYPOINT ["envoy"]' - $(ENVOY_IMAGE)
 
 .PHONY: clean
