@@ -144,7 +144,10 @@ pub fn encode_api_key(record: &ApiKeyRecord) -> Result<Vec<u8>, DecodeRecordErro
         ApiKeyState::Disabled => 1,
         ApiKeyState::Revoked => 2,
     });
-    writer.optional(record.expires_at.as_ref(), |writer, at| Ok(writer.number(*at)))?;
+    writer.optional(record.expires_at.as_ref(), |writer, at| {
+        writer.number(*at);
+        Ok(())
+    })?;
     writer.optional(record.issuer.as_ref(), |writer, text| writer.text(text))?;
     writer.optional(record.subject.as_ref(), |writer, text| writer.text(text))?;
     writer.list(&record.roles)?;
@@ -172,12 +175,12 @@ pub fn encode_api_key(record: &ApiKeyRecord) -> Result<Vec<u8>, DecodeRecordErro
 ///
 /// [`DecodeRecordError`] when it is of another version or cut.
 pub fn decode_api_key(content: &[u8]) -> Result<ApiKeyRecord, DecodeRecordError> {
-    read_api_key(Reader(content)).ok_or(DecodeRecordError)
+    read_api_key(Reader(content))
 }
 
-fn read_api_key(mut reader: Reader<'_>) -> Option<ApiKeyRecord> {
+fn read_api_key(mut reader: Reader<'_>) -> Result<ApiKeyRecord, DecodeRecordError> {
     if reader.byte()? != API_KEY_VERSION {
-        return None;
+        return Err(DecodeRecordError);
     }
     let record = ApiKeyRecord {
         id: reader.text()?,
@@ -188,7 +191,7 @@ fn read_api_key(mut reader: Reader<'_>) -> Option<ApiKeyRecord> {
             0 => ApiKeyState::Active,
             1 => ApiKeyState::Disabled,
             2 => ApiKeyState::Revoked,
-            _ => return None,
+            _ => return Err(DecodeRecordError),
         },
         expires_at: reader.optional(Reader::number)?,
         issuer: reader.optional(Reader::text)?,
@@ -196,15 +199,15 @@ fn read_api_key(mut reader: Reader<'_>) -> Option<ApiKeyRecord> {
         roles: reader.list()?,
         scopes: reader.optional(Reader::list)?,
         previous: reader.optional(|reader| {
-            Some(PreviousApiKey { digest: reader.digest()?, until: reader.number()? })
+            Ok(PreviousApiKey { digest: reader.digest()?, until: reader.number()? })
         })?,
         networks: reader.list()?,
         rate_limit: reader.optional(|reader| {
             let requests = reader.number()?;
-            Some(RateLimitRecord { requests, period_seconds: reader.number()? })
+            Ok(RateLimitRecord { requests, period_seconds: reader.number()? })
         })?,
     };
-    reader.0.is_empty().then_some(record)
+    if reader.0.is_empty() { Ok(record) } else { Err(DecodeRecordError) }
 }
 
 struct Writer(Vec<u8>);
@@ -246,50 +249,49 @@ impl Writer {
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn chunk<const BYTES: usize>(&mut self) -> Option<[u8; BYTES]> {
-        let (chunk, rest) = self.0.split_first_chunk()?;
+    fn chunk<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], DecodeRecordError> {
+        let (chunk, rest) = self.0.split_first_chunk().ok_or(DecodeRecordError)?;
         self.0 = rest;
-        Some(*chunk)
+        Ok(*chunk)
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    fn byte(&mut self) -> Result<u8, DecodeRecordError> {
         self.chunk::<1>().map(|[byte]| byte)
     }
 
-    fn length(&mut self) -> Option<usize> {
+    fn length(&mut self) -> Result<usize, DecodeRecordError> {
         self.chunk().map(|length| usize::from(u16::from_be_bytes(length)))
     }
 
-    fn number(&mut self) -> Option<u64> {
+    fn number(&mut self) -> Result<u64, DecodeRecordError> {
         self.chunk().map(u64::from_be_bytes)
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn text(&mut self) -> Result<String, DecodeRecordError> {
         let length = self.length()?;
-        let (text, rest) = self.0.split_at_checked(length)?;
+        let (text, rest) = self.0.split_at_checked(length).ok_or(DecodeRecordError)?;
         self.0 = rest;
-        core::str::from_utf8(text).ok().map(str::to_owned)
+        core::str::from_utf8(text).map(str::to_owned).map_err(|_| DecodeRecordError)
     }
 
-    fn digest(&mut self) -> Option<String> {
+    fn digest(&mut self) -> Result<String, DecodeRecordError> {
         self.chunk().map(|digest| ApiKeyDigest::from_bytes(digest).text())
     }
 
-    fn list(&mut self) -> Option<Vec<String>> {
+    fn list(&mut self) -> Result<Vec<String>, DecodeRecordError> {
         let length = self.length()?;
         // Grown as texts are read: a length alone must not make anyone reserve memory.
-        let mut list = Vec::new();
-        for _ in 0..length {
-            list.push(self.text()?);
-        }
-        Some(list)
+        (0..length).map(|_| self.text()).collect()
     }
 
-    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    fn optional<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, DecodeRecordError>,
+    ) -> Result<Option<T>, DecodeRecordError> {
         match self.byte()? {
-            0 => Some(None),
+            0 => Ok(None),
             1 => read(self).map(Some),
-            _ => None,
+            _ => Err(DecodeRecordError),
         }
     }
 }

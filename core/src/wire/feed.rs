@@ -51,6 +51,14 @@ pub struct Layouts {
 pub struct Change {
     /// Its place in the log.
     pub sequence: u64,
+    /// What the log has there.
+    #[serde(flatten)]
+    pub entry: LogEntry,
+}
+
+/// An entry of the sidecar's change log, as JSON: written in one step with what it speaks of.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LogEntry {
     /// When it was made, by the clock of the sidecar, in milliseconds since the epoch.
     pub at_milliseconds: u64,
     /// What changed.
@@ -73,7 +81,7 @@ pub enum ChangeKind {
         /// elsewhere [`Fingerprint::of_imported_api_key`].
         fingerprint: Fingerprint,
         /// As it is now.
-        record: ApiKeyRecord,
+        record: Box<ApiKeyRecord>,
     },
     /// An API key is forgotten.
     ApiKeyGone {
