@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod envoy;
+pub mod feed;
 pub mod soak;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]
