@@ -12,6 +12,7 @@
 )]
 
 mod cases_core;
+mod chaos;
 mod docker_compose;
 mod docker_support;
 mod envoy_cases;
