@@ -2,6 +2,7 @@
 //! listener and the command line without a running sidecar use the same functions.
 
 mod api_keys;
+pub(crate) mod revocations;
 mod tokens;
 
 use std::sync::Arc;
@@ -14,6 +15,9 @@ use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
 
 pub use api_keys::{
     ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+};
+pub use revocations::{
+    RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
 };
 pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
 
@@ -89,6 +93,16 @@ impl Desk {
         &self.keys
     }
 
+    /// The key of the digests of API keys.
+    pub fn digest_key(&self) -> &Secret {
+        &self.digest_key
+    }
+
+    /// The keys of the tokens that are issued here.
+    pub fn own_key_set(&self) -> IssuerKeySet {
+        IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }
+    }
+
     /// Everything that a filter needs beyond its configuration.
     ///
     /// # Errors
@@ -96,8 +110,7 @@ impl Desk {
     /// [`StoreError`] when the store fails.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let api_key_digest_key = base64url::encode(self.digest_key.expose());
-        let key_sets =
-            vec![IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }];
+        let key_sets = vec![self.own_key_set()];
         // Not of the revision: a new generation empties every cache of verified tokens, so whoever
         // may make API keys could have every filter verify every token anew, again and again.
         let content = serde_json::to_vec(&(&api_key_digest_key, &key_sets)).unwrap_or_default();

@@ -119,14 +119,16 @@ impl Feed {
     fn look(&self, question: &Question) -> Result<Look, FeedError> {
         let state = self.state();
         let (mirror, settings) = state.current()?;
-        let wanted = settings_if_other(&settings, question);
+        let wanted = settings_if_other(settings, question);
         let Some(cursor) = question.cursor else {
             return Ok(Look::Answer(self.reload(mirror, wanted)));
         };
         let before = match mirror.place(&cursor) {
             Place::Here(before) => before,
             Place::Foreign => return Ok(Look::Answer(self.reload(mirror, wanted))),
-            Place::Elsewhere if mirror.head().sequence.saturating_sub(cursor.sequence) > MAX_BEHIND => {
+            Place::Elsewhere
+                if mirror.head().sequence.saturating_sub(cursor.sequence) > MAX_BEHIND =>
+            {
                 return Ok(Look::Answer(self.reload(mirror, wanted)));
             }
             Place::Elsewhere => return Ok(Look::AskStore),
@@ -163,7 +165,7 @@ impl Feed {
         drop(turn);
         let state = self.state();
         let (mirror, settings) = state.current()?;
-        let wanted = settings_if_other(&settings, question);
+        let wanted = settings_if_other(settings, question);
         Ok(match page {
             LogPage::Unknown => Some(self.reload(mirror, wanted)),
             LogPage::Entries { entries } if entries.is_empty() && wanted.is_none() => None,
@@ -211,11 +213,9 @@ impl LastAnswer {
 }
 
 impl State {
-    pub(super) fn current(&self) -> Result<(&Mirror, Arc<EncodedSettings>), FeedError> {
+    pub(super) fn current(&self) -> Result<(&Mirror, &Arc<EncodedSettings>), FeedError> {
         match (&self.mirror, &self.settings) {
-            (Some(mirror), Some(settings)) if self.is_current() => {
-                Ok((mirror, Arc::clone(settings)))
-            }
+            (Some(mirror), Some(settings)) if self.is_current() => Ok((mirror, settings)),
             _ => Err(FeedError::NotReady),
         }
     }
@@ -237,8 +237,8 @@ fn changes<'a>(
 ) -> Said {
     let taken: Vec<&Recent> = changes.take(MAX_CHANGES).collect();
     let cursor = taken.last().map_or(from, |last| last.position);
-    let told = taken.iter().filter(|recent| recent.json.is_some());
-    let at_milliseconds = told.map(|recent| recent.at_milliseconds).min();
+    let times = taken.iter().map(|recent| recent.at_milliseconds);
+    let at_milliseconds = times.filter(|at| *at > 0).min();
     let texts = taken.iter().filter_map(|recent| recent.json.as_deref());
     Said { body: body(cursor, texts, settings, false, mirror), at_milliseconds }
 }

@@ -7,11 +7,10 @@ use tokio::time::{Instant, sleep};
 use wardgate_core::feed::Table as FeedTable;
 use wardgate_core::wire::feed::ChangeKind;
 
-use super::mirror::{GapError, Mirror, read_entry};
+use super::mirror::{GapError, Mirror, fingerprint_of, read_entry};
 use super::settings::{EncodedSettings, SettingsSource};
 use super::{Feed, State};
-use crate::desk::StoredRevocation;
-use crate::store::records::StoredApiKey;
+use crate::store::records::{StoredApiKey, StoredRevocation};
 use crate::store::{LogPage, LogPosition, Pages, StoreError, Table};
 
 /// Entries that are taken in at a time; readers of the mirror wait meanwhile.
@@ -144,7 +143,7 @@ impl Feed {
             for entry in entries {
                 match serde_json::from_slice::<StoredApiKey>(&entry.value) {
                     Ok(stored) => {
-                        let fingerprint = stored.fingerprint();
+                        let fingerprint = fingerprint_of(&stored);
                         mirror.put_api_key(at.sequence, fingerprint, &stored.record);
                     }
                     Err(error) => tracing::error!(key = entry.key, %error, "an API key is lost"),

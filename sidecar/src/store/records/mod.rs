@@ -2,11 +2,13 @@
 
 pub mod api_keys;
 mod change;
+mod revocations;
 pub mod secrets;
 pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
 pub use change::{Change, DecodeChangeError};
+pub use revocations::StoredRevocation;
 pub use signing_keys::StoredSigningKey;
 
 use super::{Store, StoreError, Table, Transaction};
