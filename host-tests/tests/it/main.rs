@@ -29,6 +29,8 @@ mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;
 mod wasm_faults;
+mod wasm_feed;
+mod wasm_million;
 mod wasm_hostile;
 mod wasm_requests;
 mod wasm_sidecar;
