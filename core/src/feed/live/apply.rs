@@ -1,5 +1,6 @@
 //! Writes changes into the tables in shared memory.
 
+use super::load::count;
 use super::memory::SharedMemory;
 use super::meta::{Image, Noted, Position, write_slot};
 use super::vault::Vault;
@@ -27,7 +28,7 @@ pub(super) struct Applied {
 pub(super) fn apply(
     memory: &dyn SharedMemory,
     vault: &Vault,
-    image: &Image,
+    image: &mut Image,
     changes: &[Change],
     now_seconds: u64,
 ) -> Applied {
@@ -67,7 +68,7 @@ pub(super) fn record_of(change: &Change) -> Option<(Noted, Vec<u8>)> {
 fn write_record(
     memory: &dyn SharedMemory,
     vault: &Vault,
-    image: &Image,
+    image: &mut Image,
     noted: &Noted,
     content: &[u8],
     now_seconds: u64,
@@ -84,7 +85,9 @@ fn write_record(
         if changed == bucket.0 {
             return true;
         }
+        let is_new = bucket.find(&fingerprint).is_none();
         if memory.set(&name, &vault.buckets().seal(&place, changed), Some(version)).is_ok() {
+            count(&mut image.records, table, u64::from(is_new));
             return true;
         }
     }

@@ -64,7 +64,7 @@ pub(super) fn turn(memory: &dyn SharedMemory, vault: &Vault, candidate: Candidat
     let Some(version) = version else {
         // Without a version to compare there is no taking: two that write at once would both
         // believe that they have it.
-        let _ = memory.set(&vault.name(LEASE), b"", None);
+        let _ = memory.set(&vault.name(LEASE), b"-", None);
         return Standing::Vacant;
     };
     let Some(lease) = found else { return take(memory, vault, candidate, version, 0) };

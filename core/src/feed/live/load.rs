@@ -71,6 +71,7 @@ impl Load {
             head: start,
             copied: start,
             copied_fence: fence,
+            records: [0; 2],
         };
         Self {
             image,
@@ -140,15 +141,19 @@ impl Load {
         self.not_answered(asked);
         let all = layout(&self.image.layouts, asked.table).buckets();
         let Some(piece) = Piece::read(bytes, asked.first, all) else { return false };
-        for (index, sealed) in &piece.buckets {
+        let end = self.lanes.get(asked.lane).map_or(0, |lane| lane.end);
+        let mut records = 0_u64;
+        for (index, sealed) in piece.buckets.iter().filter(|(index, _)| *index < end) {
             let name = vault.bucket_name(self.image.set, asked.table, *index);
             if memory.set(&name, sealed, None).is_err() {
                 return false;
             }
             for fingerprint in fingerprints(sealed) {
                 self.tables.insert(asked.table, &fingerprint);
+                records = records.saturating_add(1);
             }
         }
+        count(&mut self.image.records, asked.table, records);
         if let Some(lane) = self.lanes.get_mut(asked.lane) {
             lane.next = lane.next.max(piece.next);
         }
@@ -167,6 +172,16 @@ impl Load {
             self.next_copy = self.next_copy.saturating_add(1);
         }
     }
+}
+
+/// Adds to the number of records of a table.
+pub(super) fn count(records: &mut [u64; 2], table: Table, more: u64) {
+    let [revocations, api_keys] = records;
+    let records = match table {
+        Table::Revocations => revocations,
+        Table::ApiKeys => api_keys,
+    };
+    *records = records.saturating_add(more);
 }
 
 fn lanes(layouts: &Layouts, table: Table) -> impl Iterator<Item = Lane> {

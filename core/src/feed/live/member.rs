@@ -108,6 +108,12 @@ impl Member {
         self.figures
     }
 
+    /// How many records the tables have: revocations and API keys.
+    pub fn records(&self) -> [u64; 2] {
+        let meta = self.replica.newest.as_ref();
+        meta.and_then(|meta| meta.image).map_or([0; 2], |image| image.records)
+    }
+
     /// Reads all that there is: for a VM that has just begun, and may take its time.
     pub fn catch_up(&mut self, memory: &dyn SharedMemory, now: Now) {
         self.replica.catch_up(memory, now.monotonic);

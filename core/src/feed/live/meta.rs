@@ -71,6 +71,8 @@ pub(super) struct Image {
     pub(super) copied: Position,
     /// Who made the pieces.
     pub(super) copied_fence: u64,
+    /// How many records the tables have, revocations and API keys.
+    pub(super) records: [u64; 2],
 }
 
 impl Image {

@@ -33,6 +33,9 @@ const REPAIR_PATIENCE: u64 = SECOND;
 const CATCH_UP_NANOSECONDS: u64 = 20_000_000;
 /// The copies are written anew when the ring has gone on by so many slots.
 const COPY_SLOTS: u64 = RING_SLOTS / 4;
+/// How long an answer is waited for, beside what the sidecar may wait itself. Whoever makes the
+/// calls has shorter deadlines; this is for calls that were forgotten.
+const CALL_NANOSECONDS: u64 = 25 * SECOND;
 const FIRST_RETRY: u64 = 100_000_000;
 const LONGEST_RETRY: u64 = 2 * SECOND;
 /// So many failures in a row let a loading ask whether its log still goes on.
@@ -65,7 +68,7 @@ pub(super) struct Lost;
 pub struct PollerFigures {
     /// Loadings that were begun.
     pub reloads: u64,
-    /// Records of each table that came with loadings are not counted here; changes are.
+    /// Changes that were taken in.
     pub changes: u64,
     /// Answers that could not be believed or read, and calls without an answer.
     pub failures: u64,
@@ -81,7 +84,8 @@ pub(super) struct Poller {
     has_claimed: bool,
     /// The meta that was written last, or should have been.
     last: Option<Meta>,
-    calls: BTreeMap<u64, Call>,
+    /// What is on its way, and until when it is waited for.
+    calls: BTreeMap<u64, (Call, u64)>,
     stream: Option<Stream>,
     load: Option<Load>,
     wait_milliseconds: u64,
@@ -141,6 +145,13 @@ impl Poller {
     ) -> Result<(), Lost> {
         let base = self.begin(memory, replica)?;
         let mut meta = base.meta.clone();
+        let late = |(_, (_, until)): &(&u64, &(Call, u64))| *until <= now.monotonic;
+        let late: Vec<u64> = self.calls.iter().filter(late).map(|(id, _)| *id).collect();
+        for id in late {
+            if let Some((call, _)) = self.calls.remove(&id) {
+                self.failed(call, figures, now);
+            }
+        }
         self.grant_wishes(memory, replica, &mut meta, figures, now);
         let mut adopted = None;
         if !self.drain(memory, &mut meta, figures, now)
@@ -251,7 +262,7 @@ impl Poller {
         let count = load.queue.len().min(CHANGES_AT_ONCE);
         if count > 0 {
             let batch: Vec<Change> = load.queue.drain(..count).collect();
-            let applied = apply(memory, &self.vault, &load.image, &batch, now.wall_seconds);
+            let applied = apply(memory, &self.vault, &mut load.image, &batch, now.wall_seconds);
             for (noted, _) in batch.iter().filter_map(record_of) {
                 load.tables.note(noted.table, &noted.fingerprint, noted.sequence);
             }
@@ -381,14 +392,14 @@ impl Poller {
         now: Now,
     ) {
         figures.reloads = figures.reloads.saturating_add(1);
-        self.calls.retain(|_, call| *call == Call::Poll);
+        self.calls.retain(|_, (call, _)| *call == Call::Poll);
         self.load = Some(Load::new(&self.vault, set, layouts, cursor, self.fence));
         self.loaded_at = Some(now.monotonic);
         self.catch_up_at = 0;
     }
 
     fn forget_polls(&mut self) {
-        self.calls.retain(|_, call| *call != Call::Poll);
+        self.calls.retain(|_, (call, _)| *call != Call::Poll);
     }
 
     /// Takes an answer in; one that nobody waits for any more is not looked at.
@@ -400,7 +411,7 @@ impl Poller {
         (id, body): (u64, Option<&[u8]>),
         now: Now,
     ) -> Result<(), Lost> {
-        let Some(call) = self.calls.remove(&id) else { return Ok(()) };
+        let Some((call, _)) = self.calls.remove(&id) else { return Ok(()) };
         let base = self.begin(memory, replica)?;
         let mut meta = base.meta.clone();
         let is_good = match (call, body) {
@@ -533,15 +544,18 @@ impl Poller {
         if now.monotonic < self.retry_at {
             return asks;
         }
-        let mut ask = |calls: &mut BTreeMap<u64, Call>, call, path, wait_milliseconds| {
-            *next_id = next_id.saturating_add(1);
-            calls.insert(*next_id, call);
-            asks.push(Ask { id: *next_id, path, wait_milliseconds });
-        };
+        let mut ask =
+            |calls: &mut BTreeMap<u64, (Call, u64)>, call, path, wait_milliseconds: u64| {
+                *next_id = next_id.saturating_add(1);
+                let wait =
+                    wait_milliseconds.saturating_mul(1_000_000).saturating_add(CALL_NANOSECONDS);
+                calls.insert(*next_id, (call, now.monotonic.saturating_add(wait)));
+                asks.push(Ask { id: *next_id, path, wait_milliseconds });
+            };
         if let Some((path, wait)) = self.poll_path() {
             ask(&mut self.calls, Call::Poll, path, wait);
         }
-        let is_asked = self.calls.values().any(|call| *call == Call::CatchUp);
+        let is_asked = self.is_asking(Call::CatchUp);
         let doubts = self.failures >= FAILURES_TO_DOUBT;
         let Some(load) = &mut self.load else { return asks };
         if load.has_buckets() || doubts {
@@ -552,7 +566,7 @@ impl Poller {
             }
             return asks;
         }
-        let flying = self.calls.values().filter(|call| matches!(call, Call::Piece(_))).count();
+        let flying = self.calls.values().filter(|(call, _)| matches!(call, Call::Piece(_))).count();
         for _ in flying..PIECES_IN_FLIGHT {
             let Some(asked) = load.wanted() else { break };
             let path = load.path(asked);
@@ -561,8 +575,12 @@ impl Poller {
         asks
     }
 
+    fn is_asking(&self, call: Call) -> bool {
+        self.calls.values().any(|(asked, _)| *asked == call)
+    }
+
     fn poll_path(&self) -> Option<(String, u64)> {
-        if self.calls.values().any(|call| *call == Call::Poll) {
+        if self.is_asking(Call::Poll) {
             return None;
         }
         let generation = self.last.as_ref().and_then(|meta| meta.generation.as_ref());

@@ -43,7 +43,7 @@ pub(super) enum Wish {
 impl Wish {
     pub(super) fn word(self) -> &'static [u8] {
         match self {
-            Self::Nothing => b"",
+            Self::Nothing => b"-",
             Self::Repair => b"repair",
             Self::Reload => b"reload",
         }
