@@ -169,12 +169,7 @@ impl Ledger {
     }
 
     /// An acknowledged credential may be unknown for as long as a revoked one may pass.
-    fn unknown(
-        &self,
-        known: &Known,
-        sent: Instant,
-        calm: Option<Instant>,
-    ) -> Option<&'static str> {
+    fn unknown(&self, known: &Known, sent: Instant, calm: Option<Instant>) -> Option<&'static str> {
         let Some(made) = known.made else { return Some("a good credential is unknown") };
         let from = calm?.max(made);
         let past = sent.saturating_duration_since(from);

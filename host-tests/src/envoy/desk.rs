@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -53,7 +53,7 @@ pub struct Records {
 pub struct Desk {
     address: SocketAddr,
     secret: Vec<u8>,
-    events: Arc<Mutex<Vec<Value>>>,
+    clerk: Arc<Clerk>,
     runtime: Option<Runtime>,
 }
 
@@ -70,16 +70,15 @@ impl Desk {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
         let address = listener.local_addr()?;
-        let events = Arc::default();
         let shared = Secret::new(secret.clone());
         let mut feed = FakeFeed::new(&shared, &Secret::new(records.digest_key));
         for record in records.api_keys.values() {
             feed.put_api_key(record, 0)?;
         }
-        let clerk =
-            Clerk { secret: shared, feed: Mutex::new(feed), events: Arc::clone(&events) };
-        runtime.spawn(serve(listener, Arc::new(clerk)));
-        Ok(Self { address, secret, events, runtime: Some(runtime) })
+        let clerk = Clerk { secret: shared, feed: Mutex::new(feed), events: Mutex::default() };
+        let clerk = Arc::new(clerk);
+        runtime.spawn(serve(listener, Arc::clone(&clerk)));
+        Ok(Self { address, secret, clerk, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -94,7 +93,12 @@ impl Desk {
 
     /// The audit events taken so far.
     pub fn events(&self) -> Vec<Value> {
-        self.events.lock().map(|events| events.clone()).unwrap_or_default()
+        self.clerk.events.lock().map(|events| events.clone()).unwrap_or_default()
+    }
+
+    /// What it has for filters.
+    pub fn feed(&self) -> MutexGuard<'_, FakeFeed> {
+        self.clerk.feed()
     }
 }
 
@@ -109,7 +113,7 @@ impl Drop for Desk {
 struct Clerk {
     secret: Secret,
     feed: Mutex<FakeFeed>,
-    events: Arc<Mutex<Vec<Value>>>,
+    events: Mutex<Vec<Value>>,
 }
 
 async fn serve(listener: TcpListener, clerk: Arc<Clerk>) {
@@ -164,7 +168,7 @@ impl Clerk {
         }
     }
 
-    fn feed(&self) -> std::sync::MutexGuard<'_, FakeFeed> {
+    fn feed(&self) -> MutexGuard<'_, FakeFeed> {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

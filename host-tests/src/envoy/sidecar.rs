@@ -13,7 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    Builder, Envoy, bootstrap::socket_cluster, client::{Connection, Request}, repository, wait::wait_for,
+    Builder, Envoy,
+    bootstrap::socket_cluster,
+    client::{Connection, Request},
+    repository,
+    wait::wait_for,
     wasm_file,
 };
 

@@ -108,11 +108,7 @@ impl FakeFeed {
     }
 
     /// Fills a table past the log, as if it had been filled long ago.
-    pub fn fill(
-        &mut self,
-        table: Table,
-        records: impl Iterator<Item = (Fingerprint, Vec<u8>)>,
-    ) {
+    pub fn fill(&mut self, table: Table, records: impl Iterator<Item = (Fingerprint, Vec<u8>)>) {
         let sequence = self.sequence;
         let records_of = self.records_mut(table);
         for (fingerprint, content) in records {

@@ -127,7 +127,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{Cut, Link};
-    use crate::{envoy::client::{Connection, Request}, upstream::Upstream};
+    use crate::{
+        envoy::client::{Connection, Request},
+        upstream::Upstream,
+    };
 
     #[test]
     fn a_cut_link_is_silent_or_closed_and_heals() {

@@ -7,5 +7,5 @@ mod system;
 
 pub use link::{Cut, Link};
 pub use redis::{Server, Trio};
-pub use system::{Layout, System};
 pub(crate) use system::viewer_token;
+pub use system::{Layout, System};

@@ -170,7 +170,8 @@ impl Trio {
         let guard = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"];
         let master = Server::start(&guard)?;
         let port = master.address.port().to_string();
-        let replica = || Server::start(&[&["--replicaof", "127.0.0.1", &port], &guard[..]].concat());
+        let replica =
+            || Server::start(&[&["--replicaof", "127.0.0.1", &port], &guard[..]].concat());
         let servers = vec![master, replica()?, replica()?];
         wait_until("replicas in line", PATIENCE, || {
             let up = |server: &Server| {

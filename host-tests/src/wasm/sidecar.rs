@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url;
+use wardgate_core::feed::RevocationTarget;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::mac::{self, MAC_HEADER, Nonce, RequestParts};
-use wardgate_core::feed::RevocationTarget;
 use wardgate_core::wire::{
     AUDIT_PATH, ApiKeyRecord, ApiKeyState, BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH,
 };

@@ -9,15 +9,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use wardgate_core::base64url;
 use wardgate_core::config::plugin::PluginConfig;
-use wardgate_core::gate::intake::{Field, canonical};
 use wardgate_core::feed::live::desk::Desk;
 use wardgate_core::feed::live::{LocalMemory, Member, MemberLimits, Now, SharedMemory};
+use wardgate_core::gate::intake::{Field, canonical};
 use wardgate_core::gate::{
     Around, Edge, Environment, Gate, Note, Request, Seed, SharedMember, Step,
 };
 use wardgate_core::jwk::Key;
-use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
 use wardgate_core::secret::Secret;
+use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
 use wardgate_core::wire::feed::Settings;
 use wardgate_host_tests::cases::{
     ApiKeyFixture, BuiltRequest, Case, CaseFile, DIGEST_KEY, Decision, Keys, Level, build_request,

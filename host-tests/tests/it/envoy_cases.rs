@@ -44,8 +44,7 @@ impl Stand {
             "failure_limit": {"failures": 0},
         });
         if file.needs_sidecar() {
-            configuration["feed"] =
-                json!({"poll_interval_milliseconds": 50, "timeout_milliseconds": 5000});
+            configuration["feed"] = json!({"timeout_milliseconds": 5000});
         }
         let variables = keys.environment();
         let mut names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();

@@ -53,11 +53,8 @@ fn assert_cheap(what: &str, costs: &Costs) {
 #[test]
 fn two_million_records_are_loaded_and_followed_without_holding_a_worker_up() {
     let mut stand = Stand::unheard(&config(), 2);
-    let revocation = Revocation {
-        fingerprint: filled(0),
-        issued_until: None,
-        until: START.as_secs() + 86_400,
-    };
+    let revocation =
+        Revocation { fingerprint: filled(0), issued_until: None, until: START.as_secs() + 86_400 };
     let revocations = (0..RECORDS).map(|number| (filled(number), revocation.content().to_vec()));
     stand.sidecar.feed.fill(Table::Revocations, revocations);
     let content = encode_api_key(&record("av5IXtFtXsvh")).unwrap();

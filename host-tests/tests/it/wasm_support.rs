@@ -144,7 +144,11 @@ pub(crate) fn host() -> Host {
 impl Gate {
     /// Started with this configuration; the sidecar has not been heard yet.
     pub(crate) fn unheard(config: &Value) -> Self {
-        let vm = host().config(config).start().unwrap();
+        Self::of(host().config(config).start().unwrap())
+    }
+
+    /// This VM with a sidecar of its own, which it has not heard yet.
+    pub(crate) fn of(vm: Vm) -> Self {
         Self { vm, sidecar: FakeSidecar::new(SECRET) }
     }
 
@@ -193,11 +197,6 @@ impl Gate {
     /// The waiting calls of this path.
     pub(crate) fn calls_to(&self, path: &str) -> Vec<HttpCall> {
         self.vm.calls().into_iter().filter(|call| call.endpoint() == path).collect()
-    }
-
-    /// How many questions of this path the sidecar has answered.
-    pub(crate) fn seen(&self, path: &str) -> usize {
-        self.sidecar.seen.iter().filter(|(seen, _)| seen == path).count()
     }
 
     /// Fails if the VM has died or done what Envoy takes ill.

@@ -100,9 +100,9 @@ pub(crate) fn measure() -> Result<Vec<Outcome>> {
         let fingerprint = target.fingerprint();
         wait_until(|| heard.count(&fingerprint) >= READERS)?;
         let at = heard.lock().remove(&fingerprint).unwrap_or_default();
-        lags.extend(at.iter().map(|at| {
-            at.saturating_duration_since(acknowledged).as_secs_f64() * 1e3
-        }));
+        lags.extend(
+            at.iter().map(|at| at.saturating_duration_since(acknowledged).as_secs_f64() * 1e3),
+        );
     }
     runtime.shutdown_background();
     let bench = "feed/fanout_1000";

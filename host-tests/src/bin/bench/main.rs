@@ -2,6 +2,7 @@
 
 mod feed;
 mod load;
+mod million;
 mod native;
 mod plot;
 mod process;
@@ -20,7 +21,7 @@ use clap::Parser;
 /// Measures the gate against Envoy's own filters.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this group: revocation, feed, request or wasm.
+    /// Only this group: revocation, feed, request, million or wasm.
     #[arg(long)]
     only: Option<String>,
     /// Rounds; in each, every bench runs once.
@@ -53,10 +54,16 @@ fn main() -> Result<()> {
         outcomes.extend(request::measure(&arguments)?);
         plot::write(&root.join("docs/bench.svg"), &outcomes)?;
     }
+    if wanted("million") && !arguments.native_only {
+        outcomes.extend(million::measure(&arguments)?);
+    }
     if wanted("wasm") && !arguments.native_only {
         outcomes.extend(wasm::measure()?);
     }
-    anyhow::ensure!(!outcomes.is_empty(), "no such group; there are: revocation, feed, request, wasm");
+    anyhow::ensure!(
+        !outcomes.is_empty(),
+        "no such group; there are: revocation, feed, request, million, wasm"
+    );
     report::write_json(&root.join("target/bench/results.json"), &outcomes)?;
     #[expect(clippy::print_stdout, reason = "the table is what was asked for")]
     {

@@ -71,9 +71,8 @@ fn run(bench: &str, sidecars: usize) -> Result<Vec<Outcome>> {
     eprintln!("{bench}: {workers} workers can do {capacity:.0} requests a second");
     let ends = AtomicBool::new(false);
     let lags = std::thread::scope(|scope| {
-        let paced = scope.spawn(|| {
-            load.pace(&mut requests, capacity / 2.0, || !ends.load(Ordering::Relaxed))
-        });
+        let paced = scope
+            .spawn(|| load.pace(&mut requests, capacity / 2.0, || !ends.load(Ordering::Relaxed)));
         let lags = revoke_all(&system, address);
         ends.store(true, Ordering::Relaxed);
         paced.join().ok().context("the load panicked")??;

@@ -53,8 +53,7 @@ fn gate(config: &[u8]) -> Result<Gate> {
     let config = PluginConfig::parse(config).map_err(problems)?;
     let seed = Seed([1, 2, 3, 4]);
     let environment = Environment::new(|_| None);
-    Gate::new(&config, environment, seed, Around::default())
-        .map_err(|found| anyhow!("{found:?}"))
+    Gate::new(&config, environment, seed, Around::default()).map_err(|found| anyhow!("{found:?}"))
 }
 
 /// What the service says to one request.
