@@ -88,6 +88,11 @@ impl Desk {
         Ok(Self { clock, random, store, keys, digest_key, issuer })
     }
 
+    /// Where the records are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// The public keys.
     pub fn signing_keys(&self) -> &SigningKeys {
         &self.keys

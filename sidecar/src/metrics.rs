@@ -8,8 +8,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use feed::FeedMetrics;
+pub use issuers::IssuerMetrics;
 
 mod feed;
+mod issuers;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -31,8 +33,12 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Policies that were refused when they were read anew.
+    pub policy_reload_failures: Counter,
     /// The feed.
     pub feed: FeedMetrics,
+    /// Other issuers.
+    pub issuers: IssuerMetrics,
 }
 
 /// Labels of a request. The route is a pattern of the router, never a path of a client: each
@@ -74,7 +80,9 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
+            issuers: IssuerMetrics::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -99,7 +107,13 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        registry.register(
+            "policy_reload_failures",
+            "Policies that were refused when they were read anew",
+            metrics.policy_reload_failures.clone(),
+        );
         metrics.feed.register(registry);
+        metrics.issuers.register(registry);
         metrics
     }
 

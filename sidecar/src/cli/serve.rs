@@ -14,9 +14,11 @@ use crate::config::Loaded;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::issuers::Issuers;
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
 
@@ -40,6 +42,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
     // A limit on the size of files is a failed write, which is handled, and not the end: once heard,
     // this signal does not kill.
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
     let (app, live) = open(&loaded).await?;
@@ -47,6 +50,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let listeners = listen(&loaded).await?;
     // Ends with the runtime.
     tokio::spawn(Arc::clone(&app.feed).follow(live));
+    tokio::spawn(Arc::clone(&app.policy).watch(Arc::clone(&app.feed), hangup));
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -73,15 +77,16 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = Arc::new(desk.map_err(Failure::failed)?);
     let metrics = Arc::new(Metrics::new());
+    let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
-    let policy = loaded.policy.as_object().cloned().unwrap_or_default();
-    let live = Arc::new(Live { desk: Arc::clone(&desk), policy });
     let file = loaded.resolve(&config.audit.file);
     let audit =
         AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
     let app = App {
         desk,
         feed: Arc::new(feed),
+        policy: Arc::clone(&live.policy),
+        issuers: Arc::clone(&live.issuers),
         audit: audit.map_err(Failure::failed)?,
         metrics,
         bucket_key: BucketKey::new(&loaded.feed_secret),
@@ -94,6 +99,27 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         clock,
     };
     Ok((app, live))
+}
+
+/// What the settings of filters are made of.
+fn live(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Live, Failure> {
+    let store = || Arc::clone(desk.store());
+    let (file, document) = (&loaded.policy_file, &loaded.policy);
+    let policy = PolicyDesk::new(store(), file, document, clock.clone(), Arc::clone(metrics));
+    let section = &loaded.config.issuers;
+    let ca_file = section.ca_file.as_ref().map(|file| loaded.resolve(file));
+    let parts = (store(), clock.clone(), random);
+    let issuers = Issuers::new(section, ca_file.as_deref(), parts, Arc::clone(metrics));
+    Ok(Live {
+        desk: Arc::clone(desk),
+        policy: Arc::new(policy.map_err(Failure::failed)?),
+        issuers: Arc::new(issuers.map_err(Failure::failed)?),
+    })
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {
