@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,6 +17,7 @@ use crate::log;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::store;
+use crate::store::upkeep::Upkeep;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -40,6 +42,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
     let app = Arc::new(open(&loaded).await?);
+    let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
     let stop = async {
         tokio::select! {
@@ -48,6 +51,8 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    // Nothing of it is half done: each step is one transaction.
+    upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -79,6 +84,16 @@ async fn open(loaded: &Loaded) -> Result<App, Failure> {
         limits: config.limits.clone(),
         clock,
     })
+}
+
+fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
+    Upkeep {
+        store: Arc::clone(app.desk.store()),
+        keys: loaded.store_keys.clone(),
+        clock: app.clock.clone(),
+        metrics: Arc::clone(&app.metrics),
+        interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
+    }
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

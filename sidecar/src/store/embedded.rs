@@ -44,7 +44,7 @@ struct Inner {
     random: Random,
     /// Transactions that wait for the disk. Those that wait at once go there with one sync.
     waiting: Mutex<Vec<Waiting>>,
-    writing: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// The head of the log; another only after it is on disk.
     head: watch::Sender<LogPosition>,
 }
@@ -82,9 +82,9 @@ impl Embedded {
         let link = random.bytes().map_err(|error| failed(&error))?;
         let head = prepared(&database, link).map_err(|error| failed(&error))?;
         let (head, _) = watch::channel(head);
-        let (waiting, writing) = (Mutex::default(), Arc::default());
+        let (waiting, turn) = (Mutex::default(), Arc::default());
         let path = path.into();
-        Ok(Self(Arc::new(Inner { database, path, clock, random, waiting, writing, head })))
+        Ok(Self(Arc::new(Inner { database, path, clock, random, waiting, turn, head })))
     }
 
     fn read<T: Send + 'static>(
@@ -101,7 +101,7 @@ impl Embedded {
         &self,
         write: impl FnOnce(&Inner, &WriteTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.0.writing).lock_owned().await;
+        let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let inner = Arc::clone(&self.0);
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -119,7 +119,7 @@ impl Embedded {
         transaction.check()?;
         let (sender, mut answer) = oneshot::channel();
         self.0.waiting().push(Waiting { transaction, answer: sender });
-        let mut turn = Arc::clone(&self.0.writing).lock_owned().await;
+        let mut turn = Arc::clone(&self.0.turn).lock_owned().await;
         loop {
             // Whoever had the turn before may have taken this one along.
             match answer.try_recv() {

@@ -136,8 +136,8 @@ pub(in crate::store) async fn whoever_waits_for_the_log_hears_of_a_change_and_no
     // What is not in the log is no change of it.
     two.one.commit(Transaction::new().put(Table::Documents, "a", "b")).await.unwrap();
     let head = two.one.commit(Transaction::new().append("c")).await.unwrap();
-    let heard = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap();
-    assert_eq!(heard, head);
+    let told = tokio::time::timeout(DEADLINE, waiting).await.unwrap().unwrap();
+    assert_eq!(told, head);
     tokio::time::timeout(DEADLINE, two.one.log_changed(start, 2 * DEADLINE))
         .await
         .unwrap()

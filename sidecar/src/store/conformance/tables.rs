@@ -58,7 +58,7 @@ pub(in crate::store) async fn pages_show_every_entry_of_every_table(two: &Two) {
         let entry = |number: usize| Entry {
             key: format!("kéy {number}"),
             value: vec![0xff; number % 7],
-            expires_at: (table.may_expire() && number % 2 == 0).then_some(end),
+            expires_at: (table.may_expire() && number.is_multiple_of(2)).then_some(end),
         };
         let all: Vec<Entry> = (0..2500).map(entry).collect();
         for part in all.chunks(1000) {
