@@ -154,6 +154,16 @@ impl ApiKeyDigest {
         crate::base64url::decode(text.as_bytes())?.try_into().ok().map(Self)
     }
 
+    /// The digest of these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes of the digest.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The base64url text of the digest.
     pub fn text(&self) -> String {
         crate::base64url::encode(&self.0)

@@ -196,6 +196,9 @@ fn record(key: &ApiKey) -> ApiKeyRecord {
         scopes: None,
         expires_at: None,
         state: ApiKeyState::Active,
+        previous: None,
+        networks: Vec::new(),
+        rate_limit: None,
     }
 }
 

@@ -73,6 +73,33 @@ pub struct ApiKeyRecord {
     pub expires_at: Option<u64>,
     /// Whether the key works.
     pub state: ApiKeyState,
+    /// The secret before the last rotation, while it still works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousApiKey>,
+    /// The networks that the key may be used from, as addresses or CIDR; any if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// How often the key may be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimitRecord>,
+}
+
+/// The secret of an API key before its last rotation.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PreviousApiKey {
+    /// Keyed digest of the whole key, base64url.
+    pub digest: String,
+    /// When it stops working, in seconds since the epoch.
+    pub until: u64,
+}
+
+/// How often something may be used.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RateLimitRecord {
+    /// So many times in each period.
+    pub requests: u64,
+    /// The period, in seconds.
+    pub period_seconds: u64,
 }
 
 /// Whether a key works.

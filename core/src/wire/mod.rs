@@ -1,11 +1,12 @@
 //! What the filter and the sidecar say to each other, and how each knows the other.
 
+pub mod feed;
 pub mod mac;
 mod message;
 
 pub use message::{
     ApiKeyLookup, ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState, AuditAnswer, AuditBatch,
-    IssuerKeySet, Snapshot,
+    IssuerKeySet, PreviousApiKey, RateLimitRecord, Snapshot,
 };
 
 /// Path of the snapshot that a filter starts from.
@@ -14,3 +15,16 @@ pub const SNAPSHOT_PATH: &str = "/internal/v1/snapshot";
 pub const API_KEY_LOOKUP_PATH: &str = "/internal/v1/api-keys/lookup";
 /// Path of the delivery of audit events.
 pub const AUDIT_PATH: &str = "/internal/v1/audit";
+/// Path of the feed: what changed since a cursor.
+pub const FEED_PATH: &str = "/internal/v1/feed";
+/// Path of pieces of the buckets of a table: `?table=…&bits=…&first=…&image=…&cursor=…`, where
+/// `bits` is the layout, `first` the first bucket wanted, `image` the loading to seal for, and
+/// `cursor` where the loading began. The answer is 4 bytes, the bucket after the last one of the
+/// piece, and for each bucket 4 bytes of length (both with the most significant byte first) and the
+/// sealed bucket.
+pub const BUCKETS_PATH: &str = "/internal/v1/feed/buckets";
+/// Path of pieces of the filter of a table: `?table=…&bits=…&offset=…&cursor=…`; the answer is the
+/// bytes from `offset` on.
+pub const FILTER_PATH: &str = "/internal/v1/feed/filter";
+/// Path to tell of a key that an issuer's set has not.
+pub const UNKNOWN_KEY_PATH: &str = "/internal/v1/unknown-key";

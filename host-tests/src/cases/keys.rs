@@ -218,6 +218,9 @@ impl Keys {
                 scopes: spec.scopes.clone(),
                 expires_at: spec.expires_in.map(|after| now_seconds.saturating_add_signed(after)),
                 state: spec.state,
+                previous: None,
+                networks: Vec::new(),
+                rate_limit: None,
             };
             Ok(ApiKeyFixture { key, record })
         };

@@ -139,6 +139,9 @@ fn record(key: &ApiKey, state: ApiKeyState) -> ApiKeyRecord {
         scopes: None,
         expires_at: None,
         state,
+        previous: None,
+        networks: Vec::new(),
+        rate_limit: None,
     }
 }
 

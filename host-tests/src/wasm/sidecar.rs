@@ -132,6 +132,9 @@ impl FakeSidecar {
             scopes: None,
             expires_at: None,
             state: ApiKeyState::Active,
+            previous: None,
+            networks: Vec::new(),
+            rate_limit: None,
         };
         self.api_keys.insert(record.id.clone(), record);
         key

@@ -154,6 +154,9 @@ impl Desk {
                 scopes: asked.scopes,
                 expires_at: asked.expires_in_seconds.map(|seconds| now.plus(seconds).0),
                 state: ApiKeyState::Active,
+                previous: None,
+                networks: Vec::new(),
+                rate_limit: None,
             },
             created_at: now.0,
         };

@@ -39,6 +39,9 @@ pub(in crate::store) fn api_key(id: &str, name: &str) -> StoredApiKey {
             scopes: None,
             expires_at: None,
             state: ApiKeyState::Active,
+            previous: None,
+            networks: Vec::new(),
+            rate_limit: None,
         },
         created_at: 7,
     }
