@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use wardgate_core::feed::bucket::BucketKey;
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
+use crate::store::upkeep::Upkeep;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -40,13 +42,14 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // Signals first: one that comes during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     // A limit on the size of files is a failed write, which is handled, and not the end: once heard,
     // this signal does not kill.
-    let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
     let (app, live) = open(&loaded).await?;
     let app = Arc::new(app);
+    let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
     // Ends with the runtime.
     tokio::spawn(Arc::clone(&app.feed).follow(live));
@@ -58,6 +61,8 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    // Nothing of it is half done: each step is one transaction.
+    upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -120,6 +125,16 @@ fn live(
         policy: Arc::new(policy.map_err(Failure::failed)?),
         issuers: Arc::new(issuers.map_err(Failure::failed)?),
     })
+}
+
+fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
+    Upkeep {
+        store: Arc::clone(app.desk.store()),
+        keys: loaded.store_keys.clone(),
+        clock: app.clock.clone(),
+        metrics: Arc::clone(&app.metrics),
+        interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
+    }
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {
