@@ -12,7 +12,9 @@ use crate::config::LimitsSection;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
+use crate::issuers::Issuers;
 use crate::metrics::Metrics;
+use crate::policy::PolicyDesk;
 
 /// The state behind every request.
 pub struct App {
@@ -22,6 +24,10 @@ pub struct App {
     pub desk: Arc<Desk>,
     /// What filters are told.
     pub feed: Arc<Feed>,
+    /// The policy.
+    pub policy: Arc<PolicyDesk>,
+    /// The keys of other issuers.
+    pub issuers: Arc<Issuers>,
     /// The audit log.
     pub audit: AuditSink,
     /// What is counted.
