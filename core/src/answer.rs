@@ -116,6 +116,7 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::ApiKeyDisabled
         | Reason::ApiKeyRevoked
         | Reason::TooManyFailures
+        | Reason::RateLimited
         | Reason::PathAmbiguous
         | Reason::RequestMalformed
         | Reason::RouteMissing

@@ -10,6 +10,7 @@ pub mod encode;
 pub mod failures;
 mod health;
 pub mod intake;
+mod limit;
 pub mod lookup;
 mod principal;
 mod record;
@@ -27,6 +28,7 @@ use crate::answer::{self, Answer, Offer};
 use crate::audit::Outcome;
 use crate::path::{self, JudgedPath};
 use crate::policy::{Credential, Decision, Found, Mode, RequestLine, Route};
+use crate::rate_limit::SharedMemory;
 use crate::reason::Reason;
 use crate::token::SignatureCheck;
 
@@ -36,6 +38,12 @@ use intake::{Field, Intake};
 pub trait Edge: SignatureCheck {
     /// The address of the client as the proxy trusts it, with or without a port; empty if unknown.
     fn source_address(&self) -> Vec<u8>;
+
+    /// The memory that the workers of the proxy share, if there is one; without it each counts
+    /// against rate limits alone.
+    fn shared_memory(&self) -> Option<&dyn SharedMemory> {
+        None
+    }
 }
 
 /// A request to decide.
@@ -70,6 +78,8 @@ pub struct Forward {
     pub principal: Rc<Principal>,
     /// What to leave in the filter state.
     pub note: Note,
+    /// Headers to add to the answer of the upstream.
+    pub answer_headers: Vec<(&'static str, String)>,
 }
 
 /// What the access log and other filters can see of a decision.
@@ -109,7 +119,7 @@ impl Gate {
         }
         let Ok(judged) = path::judge(intake.path) else {
             let path = without_query(intake.path);
-            let case = Case { intake: &intake, path, route: None, request };
+            let case = Case { intake: &intake, path, route: None, request, limit: None };
             return self.deny(Reason::RequestMalformed, &case, None, edge);
         };
         self.decide_path(request, &intake, &judged, edge)
@@ -127,7 +137,7 @@ impl Gate {
         let host = intake.authority;
         let find = |method| policy.find(&RequestLine { method, host, path: judged });
         let path = without_query(intake.path);
-        let unrouted = Case { intake, path, route: None, request };
+        let unrouted = Case { intake, path, route: None, request, limit: None };
         if let Some(method) = preflight_method(intake) {
             // A preflight carries no credential by design (Fetch standard): refusing it would lock
             // out every browser. It reaches the upstream as nobody, and only where a route says so.
@@ -173,7 +183,7 @@ impl Gate {
             Decision::Permit { shadow, .. } => {
                 let outcome = failed.map_or(Outcome::Permit, Outcome::ShadowDeny);
                 let shadow = shadow.map(|id| policy.route(id));
-                self.forward(principal, outcome, case, shadow)
+                self.forward_limited(principal, outcome, case, shadow, edge)
             }
             Decision::ShadowDeny { reason, .. } => {
                 self.forward(principal, Outcome::ShadowDeny(failed.unwrap_or(reason)), case, None)
@@ -207,7 +217,8 @@ impl Gate {
         if case.intake.api_key.is_present() && !keeps(AuthKind::ApiKey) {
             remove.push(Cow::Borrowed(b"x-api-key"));
         }
-        Step::Forward(Forward { remove, principal, note: note(outcome, case) })
+        let note = note(outcome, case);
+        Step::Forward(Forward { remove, principal, note, answer_headers: Vec::new() })
     }
 
     fn deny(
@@ -242,7 +253,8 @@ impl Gate {
         let forged = names.map(|(name, _)| *name);
         let forged = forged.filter(|name| self.is_own_name(&intake::canonical(name))).collect();
         let intake = Intake { forged, ..Intake::default() };
-        self.deny(reason, &Case { intake: &intake, path: b"", route: None, request }, None, edge)
+        let case = Case { intake: &intake, path: b"", route: None, request, limit: None };
+        self.deny(reason, &case, None, edge)
     }
 }
 
@@ -296,6 +308,8 @@ struct Case<'a> {
     /// The permit route that matches best.
     route: Option<&'a Route>,
     request: Request<'a>,
+    /// Name of the rate limit that the request is too many for.
+    limit: Option<&'a str>,
 }
 
 /// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where the

@@ -2,7 +2,7 @@
 
 use crate::policy::{Grants, Issuer};
 use crate::token::VerifiedToken;
-use crate::wire::ApiKeyRecord;
+use crate::wire::{ApiKeyRecord, RateLimitRecord};
 
 use super::encode;
 
@@ -41,6 +41,8 @@ pub struct Principal {
     pub credential_id: Option<String>,
     /// What the principal may do.
     pub grants: Grants,
+    /// How often the API key may be used, if its record says so.
+    pub rate_limit: Option<RateLimitRecord>,
     /// The headers to set, names in lower case, values escaped.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -50,7 +52,8 @@ impl Principal {
     pub fn anonymous(grants: Grants) -> Self {
         let headers = vec![header("x-wardgate-auth", b"none".to_vec())];
         let auth = AuthKind::None;
-        Self { auth, issuer: None, subject: None, credential_id: None, grants, headers }
+        let (issuer, subject, credential_id, rate_limit) = (None, None, None, None);
+        Self { auth, issuer, subject, credential_id, grants, rate_limit, headers }
     }
 
     /// The principal of a verified token.
@@ -61,6 +64,7 @@ impl Principal {
             subject: Some(token.subject().to_owned()),
             credential_id: token.token_id().map(str::to_owned),
             grants,
+            rate_limit: None,
             headers: Vec::new(),
         };
         principal.headers = principal.identity_headers();
@@ -78,6 +82,7 @@ impl Principal {
             subject: Some(record.subject.clone().unwrap_or_else(own_name)),
             credential_id: Some(record.id.clone()),
             grants,
+            rate_limit: record.rate_limit,
             headers: Vec::new(),
         };
         principal.headers = principal.identity_headers();

@@ -20,6 +20,7 @@ use super::authenticate::Known;
 use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
 use super::intake::{Field, canonical, is_credential_name};
+use super::limit::Limiter;
 use super::lookup::LookupGovernor;
 use super::{Counters, Principal};
 
@@ -47,6 +48,7 @@ pub struct Gate {
     pub(super) asking: HashSet<String>,
     pub(super) failures: FailureLimit,
     pub(super) lookups: LookupGovernor,
+    pub(super) limiter: Limiter,
     pub(super) counters: Counters,
     pub(super) audit: Option<SharedAudit>,
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
@@ -119,6 +121,7 @@ impl Gate {
                 (c, d),
             ),
             lookups: LookupGovernor::new(feed.map_or(0, |feed| feed.api_key_lookups_per_second.0)),
+            limiter: Limiter::new(config, environment),
             counters: Counters::default(),
             audit,
             key_sets: configured_keys.clone(),
@@ -344,6 +347,14 @@ fn check_feed(policy: &Policy, config: &PluginConfig, problems: &mut Problems) {
                         .to_owned(),
             });
         }
+    }
+    if policy.has_global_limits() {
+        problems.push(Problem {
+            path: "feed".to_owned(),
+            message: "required, because a route has a rate limit of `scope: global`, which the \
+                      sidecar keeps"
+                .to_owned(),
+        });
     }
     if policy.takes(Credential::ApiKey) {
         problems.push(Problem {
