@@ -8,19 +8,17 @@ use crate::answer::Answer;
 use crate::audit::Outcome;
 use crate::base64url;
 use crate::config::plugin::PluginConfig;
+use crate::feed::live::SharedMemory;
 use crate::policy::{Per, Route, RouteLimit, Scope};
 use crate::rate_limit::ledger::Grant;
-use crate::rate_limit::{
-    LOCAL_SETS, LeaseVerdict, Leases, Limit, LocalMemory, SHARED_SETS, SharedMemory, Slots,
-    Standing, Who, fields,
-};
+use crate::rate_limit::{LeaseVerdict, Leases, Limit, Slots, Standing, Who, fields};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::wire::mac::MIN_SECRET_BYTES;
 use crate::wire::rate::{RateAsk, RateGrant, RateLeases, RateLeasesAnswer};
 
 use super::failures::network;
-use super::{AuthKind, Case, Edge, Gate, Principal, Step, is_shadow};
+use super::{AuthKind, Case, Edge, Environment, Gate, Principal, Step, is_shadow};
 
 /// What a limit of an API key's own record is called.
 const API_KEY_LIMIT: &str = "api-key";
@@ -29,8 +27,6 @@ const API_KEY_LIMIT: &str = "api-key";
 #[derive(Debug)]
 pub(super) struct Limiter {
     slots: Slots,
-    /// Where the host has no memory that workers share, each counts alone.
-    local: LocalMemory,
     leases: Leases,
 }
 
@@ -60,16 +56,12 @@ struct Applied {
 impl Limiter {
     /// Workers share what they count if they have the same feed secret. Without a feed there is no
     /// secret: then whoever else may write to the memory can forge what stands there.
-    pub(super) fn new(config: &PluginConfig, environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let secret = config.feed.as_ref().and_then(|feed| environment(&feed.secret_env));
+    pub(super) fn new(config: &PluginConfig, environment: &Environment) -> Self {
+        let secret = config.feed.as_ref().and_then(|feed| environment.find(&feed.secret_env));
         let secret = secret.and_then(|text| base64url::decode(text.trim().as_bytes()));
         let secret = secret.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
         let secret = Secret::new(secret.unwrap_or_else(|| b"wardgate without a feed".to_vec()));
-        Self {
-            slots: Slots::new(&secret),
-            local: LocalMemory::default(),
-            leases: Leases::default(),
-        }
+        Self { slots: Slots::new(&secret), leases: Leases::default() }
     }
 
     /// Counts the request against all of `limits`, or none of them.
@@ -77,12 +69,8 @@ impl Limiter {
         &mut self,
         limits: &[Applied],
         now: u64,
-        shared: Option<&dyn SharedMemory>,
+        memory: &dyn SharedMemory,
     ) -> Result<Vec<Standing>, (usize, Vec<Standing>)> {
-        let (memory, sets) = match shared {
-            Some(memory) => (memory, SHARED_SETS),
-            None => (&self.local as &dyn SharedMemory, LOCAL_SETS),
-        };
         let mut standings: Vec<Standing> =
             limits.iter().map(|it| it.limit.standing(now, now)).collect();
         // A request that the second limit refuses must not cost anything with the first: so with
@@ -92,7 +80,7 @@ impl Limiter {
                 if it.fallback.is_some() {
                     continue;
                 }
-                *standing = self.slots.look(it.who, it.limit, now, memory, sets);
+                *standing = self.slots.look(it.who, it.limit, now, memory);
                 if standing.retry_nanoseconds > 0 {
                     return Err((index, standings));
                 }
@@ -105,9 +93,9 @@ impl Limiter {
         for (index, it) in all().filter(order(true)).chain(all().filter(order(false))) {
             let taken = match it.fallback {
                 Some(fallback) => {
-                    take_global(&mut self.slots, &mut self.leases, it, fallback, now, memory, sets)
+                    take_global(&mut self.slots, &mut self.leases, it, fallback, now, memory)
                 }
-                None => self.slots.take(it.who, it.limit, now, memory, sets),
+                None => self.slots.take(it.who, it.limit, now, memory),
             };
             let standing = taken.unwrap_or_else(|refused| refused);
             if let Some(place) = standings.get_mut(index) {
@@ -128,14 +116,13 @@ fn take_global(
     fallback: Limit,
     now: u64,
     memory: &dyn SharedMemory,
-    sets: u64,
 ) -> Result<Standing, Standing> {
     let account = applied.who.bytes();
     match leases.decide(account, applied.limit, now) {
         LeaseVerdict::Admitted(standing) => Ok(standing),
         LeaseVerdict::Refused(standing) => Err(standing),
         LeaseVerdict::Unknown => {
-            let standing = slots.take(applied.who, fallback, now, memory, sets)?;
+            let standing = slots.take(applied.who, fallback, now, memory)?;
             leases.admitted_without(account);
             Ok(standing)
         }

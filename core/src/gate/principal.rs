@@ -39,10 +39,12 @@ pub struct Principal {
     pub subject: Option<String>,
     /// `jti` of the token, or id of the API key: what to revoke.
     pub credential_id: Option<String>,
+    /// Whether it was authenticated by the secret that an API key had before its last rotation.
+    pub previous_secret: bool,
+    /// How often the API key may be used, if it says so.
+    pub rate_limit: Option<RateLimitRecord>,
     /// What the principal may do.
     pub grants: Grants,
-    /// How often the API key may be used, if its record says so.
-    pub rate_limit: Option<RateLimitRecord>,
     /// The headers to set, names in lower case, values escaped.
     pub headers: Vec<(String, Vec<u8>)>,
 }
@@ -52,8 +54,16 @@ impl Principal {
     pub fn anonymous(grants: Grants) -> Self {
         let headers = vec![header("x-wardgate-auth", b"none".to_vec())];
         let auth = AuthKind::None;
-        let (issuer, subject, credential_id, rate_limit) = (None, None, None, None);
-        Self { auth, issuer, subject, credential_id, grants, rate_limit, headers }
+        Self {
+            auth,
+            issuer: None,
+            subject: None,
+            credential_id: None,
+            previous_secret: false,
+            rate_limit: None,
+            grants,
+            headers,
+        }
     }
 
     /// The principal of a verified token.
@@ -63,8 +73,9 @@ impl Principal {
             issuer: Some(token.issuer().to_owned()),
             subject: Some(token.subject().to_owned()),
             credential_id: token.token_id().map(str::to_owned),
-            grants,
+            previous_secret: false,
             rate_limit: None,
+            grants,
             headers: Vec::new(),
         };
         principal.headers = principal.identity_headers();
@@ -81,8 +92,9 @@ impl Principal {
             issuer: record.issuer.clone(),
             subject: Some(record.subject.clone().unwrap_or_else(own_name)),
             credential_id: Some(record.id.clone()),
-            grants,
+            previous_secret: false,
             rate_limit: record.rate_limit,
+            grants,
             headers: Vec::new(),
         };
         principal.headers = principal.identity_headers();

@@ -1,24 +1,9 @@
-//! Memory that several workers share, or one has for itself.
+//! Memory of one worker alone.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// Memory shared by the workers of a proxy.
-pub trait SharedMemory {
-    /// The value of a key, and its version.
-    fn get(&self, key: &str) -> Option<(Vec<u8>, u32)>;
-
-    /// Sets a value; with a version only if the value still has it.
-    ///
-    /// # Errors
-    ///
-    /// [`Collision`] when it has not, or the value cannot be kept: nothing was written.
-    fn set(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Collision>;
-}
-
-/// Somebody else has written in the meantime, or the memory takes nothing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Collision;
+use crate::feed::live::{Collision, SharedMemory};
 
 /// Stands in for shared memory where there is none: each worker then counts alone. It holds what
 /// [`super::Slots`] write, whose keys are bounded.
@@ -32,10 +17,10 @@ impl SharedMemory for LocalMemory {
         self.values.try_borrow().ok()?.get(key).cloned()
     }
 
-    fn set(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Collision> {
+    fn set(&self, key: &str, value: &[u8], version: Option<u32>) -> Result<(), Collision> {
         let mut values = self.values.try_borrow_mut().map_err(|_| Collision)?;
         let held = values.get(key).map(|(_, version)| *version);
-        if cas.is_some_and(|cas| Some(cas) != held) {
+        if version.is_some_and(|version| Some(version) != held) {
             return Err(Collision);
         }
         let next = held.unwrap_or(0).wrapping_add(1).max(1);

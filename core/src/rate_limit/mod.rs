@@ -18,8 +18,8 @@ pub use leases::{
     Account, HOLD_NANOSECONDS, LEASE_NANOSECONDS, LeaseAnswer, LeaseVerdict, Leases, MAX_ASKS,
     MAX_LEASES,
 };
-pub use memory::{Collision, LocalMemory, SharedMemory};
-pub use slots::{BATCH_NANOSECONDS, LOCAL_SETS, SHARED_SETS, Slots, Who};
+pub use memory::LocalMemory;
+pub use slots::{BATCH_NANOSECONDS, Slots, Who};
 
 #[cfg(test)]
 mod tests;

@@ -24,14 +24,14 @@ use std::hash::Hasher as _;
 use ring::hmac;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use super::memory::SharedMemory;
-use super::{Limit, Standing};
+use super::{Limit, LocalMemory, Standing};
+use crate::feed::live::SharedMemory;
 use crate::secret::Secret;
 
 /// Sets of a table that workers share: 65,536 entries, at most about 4 MB once per proxy.
-pub const SHARED_SETS: u64 = 16_384;
+const SHARED_SETS: u64 = 16_384;
 /// Sets of a table of one worker alone, which has less memory.
-pub const LOCAL_SETS: u64 = 1024;
+const LOCAL_SETS: u64 = 1024;
 /// Entries of a set.
 const WAYS: usize = 4;
 /// Times that a worker tries to write before it gives in: another worker wins each time, so with
@@ -78,6 +78,9 @@ pub struct Slots {
     place_key: [u8; 16],
     mac_key: [u8; 16],
     remembered: Vec<Remembered>,
+    /// In place of shared memory where the host has none: each worker counts alone.
+    local: LocalMemory,
+    sets: u64,
 }
 
 /// What a worker knows of one by itself.
@@ -94,6 +97,7 @@ struct Remembered {
 }
 
 type Set = [(u64, u64); WAYS];
+const EMPTY: Set = [(0, 0); WAYS];
 
 impl Slots {
     /// A table under keys from `secret`. Workers with the same secret share it.
@@ -111,7 +115,15 @@ impl Slots {
             place_key: derive(b"wardgate rate limits: place"),
             mac_key: derive(b"wardgate rate limits: mac"),
             remembered: Vec::new(),
+            local: LocalMemory::default(),
+            sets: SHARED_SETS,
         }
+    }
+
+    /// The same with another number of sets, for tests.
+    #[cfg(test)]
+    pub(super) fn with_sets(self, sets: u64) -> Self {
+        Self { sets, ..self }
     }
 
     /// Whom a limit of this name is about. Addresses have a table of their own.
@@ -137,7 +149,6 @@ impl Slots {
         limit: Limit,
         now: u64,
         memory: &dyn SharedMemory,
-        sets: u64,
     ) -> Result<Standing, Standing> {
         let known = self.remembered(who.tag);
         if known.left > 0 && now < known.until {
@@ -146,13 +157,10 @@ impl Slots {
             return Ok(limit.standing(known.arrival, now));
         }
         let batch = next_batch(&known, limit, now);
-        let taken = self.take_shared(who, limit, batch, known.arrival, now, memory, sets);
-        let (batch, arrival) = match taken {
+        let (batch, arrival) = match self.take_somewhere(who, limit, batch, now, memory) {
             Ok(arrival) => (batch, arrival),
             // Not so many any more; one perhaps.
-            Err(_) if batch > 1 => {
-                (1, self.take_shared(who, limit, 1, known.arrival, now, memory, sets)?)
-            }
+            Err(_) if batch > 1 => (1, self.take_somewhere(who, limit, 1, now, memory)?),
             Err(standing) => return Err(standing),
         };
         let until = now.saturating_add(BATCH_NANOSECONDS);
@@ -162,18 +170,14 @@ impl Slots {
     }
 
     /// How somebody stands, without counting anything.
-    pub fn look(
-        &self,
-        who: Who,
-        limit: Limit,
-        now: u64,
-        memory: &dyn SharedMemory,
-        sets: u64,
-    ) -> Standing {
+    pub fn look(&self, who: Who, limit: Limit, now: u64, memory: &dyn SharedMemory) -> Standing {
         let known = self.remembered(who.tag);
-        let key = self.key(who, sets);
-        let set = memory.get(&key).map_or([(0, 0); WAYS], |(value, _)| self.open(&key, &value));
-        let (_, arrival) = entry_of(&set, who.tag);
+        let arrival_in = |sets: u64, memory: &dyn SharedMemory| {
+            let key = self.key(who, sets);
+            let set = memory.get(&key).map_or(EMPTY, |(value, _)| self.open(&key, &value));
+            entry_of(&set, who.tag).1
+        };
+        let arrival = arrival_in(self.sets, memory).max(arrival_in(LOCAL_SETS, &self.local));
         let mut standing = limit.standing(arrival.max(known.arrival), now);
         if known.left > 0 && now < known.until {
             standing.retry_nanoseconds = 0;
@@ -181,34 +185,56 @@ impl Slots {
         standing
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `take`, which has them all")]
-    fn take_shared(
+    /// Charges `count` requests to the set in shared memory or, where there is none, to one of this
+    /// worker's own.
+    fn take_somewhere(
         &self,
         who: Who,
         limit: Limit,
         count: u64,
-        known_arrival: u64,
         now: u64,
         memory: &dyn SharedMemory,
-        sets: u64,
     ) -> Result<u64, Standing> {
-        let key = self.key(who, sets);
-        let mut last = 0;
-        for _ in 0..MAX_TRIES {
-            let held = memory.get(&key);
-            let mut set = held.as_ref().map_or([(0, 0); WAYS], |(value, _)| self.open(&key, value));
-            let (index, arrival) = entry_of(&set, who.tag);
-            last = limit.take(arrival.max(known_arrival), count, now)?;
-            if let Some(entry) = set.get_mut(index) {
-                *entry = (who.tag, last);
-            }
-            if memory.set(&key, &self.seal(&key, &set), held.map(|(_, version)| version)).is_ok() {
-                return Ok(last);
+        let known = self.remembered(who.tag).arrival;
+        let charge = |arrival: u64| limit.take(arrival.max(known), count, now);
+        match self.change(&self.key(who, self.sets), who.tag, charge, memory)? {
+            Some(arrival) => Ok(arrival),
+            None => {
+                let own = self.change(&self.key(who, LOCAL_SETS), who.tag, charge, &self.local)?;
+                // This memory takes everything.
+                own.map_or_else(|| charge(0), Ok)
             }
         }
-        // So many workers are at this set that it cannot be written, or the memory takes nothing.
-        // This worker goes on with what it remembers, so that each of them keeps the limit alone.
-        Ok(last)
+    }
+
+    /// Changes the arrival of `tag` in a set; nothing when the memory takes no value.
+    fn change(
+        &self,
+        key: &str,
+        tag: u64,
+        charge: impl Fn(u64) -> Result<u64, Standing>,
+        memory: &dyn SharedMemory,
+    ) -> Result<Option<u64>, Standing> {
+        let mut last = 0;
+        for _ in 0..MAX_TRIES {
+            let held = memory.get(key);
+            let mut set = held.as_ref().map_or(EMPTY, |(value, _)| self.open(key, value));
+            let (index, arrival) = entry_of(&set, tag);
+            last = charge(arrival)?;
+            if let Some(entry) = set.get_mut(index) {
+                *entry = (tag, last);
+            }
+            let version = held.map(|(_, version)| version);
+            match memory.set(key, &self.seal(key, &set), version) {
+                Ok(()) => return Ok(Some(last)),
+                // Nobody can have been in the way of the first value.
+                Err(_) if version.is_none() => return Ok(None),
+                Err(_) => {}
+            }
+        }
+        // So many workers are at this set that this one does not get its turn. It goes on with what
+        // it remembers, so that each of them keeps the limit alone.
+        Ok(Some(last))
     }
 
     fn key(&self, who: Who, sets: u64) -> String {
@@ -234,7 +260,7 @@ impl Slots {
 
     /// A set as it stands in memory; empty when it was not written under this key for this place.
     fn open(&self, key: &str, value: &[u8]) -> Set {
-        let mut set = [(0, 0); WAYS];
+        let mut set = EMPTY;
         let Some((entries, mac)) = value.split_last_chunk::<MAC_BYTES>() else { return set };
         let is_ours = entries.len() == WAYS * ENTRY_BYTES
             && subtle::ConstantTimeEq::ct_eq(&self.mac(key, entries)[..], &mac[..]).into();

@@ -6,16 +6,17 @@ use proptest::prelude::*;
 
 use super::ledger::{Ask, settle};
 use super::{
-    BATCH_NANOSECONDS, Collision, LEASE_NANOSECONDS, LeaseVerdict, Leases, Limit, LocalMemory,
-    SharedMemory, Slots, Standing, Who, fields,
+    BATCH_NANOSECONDS, LEASE_NANOSECONDS, LeaseVerdict, Leases, Limit, LocalMemory, Slots,
+    Standing, Who, fields,
 };
+use crate::feed::live::{Collision, SharedMemory};
 use crate::secret::Secret;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
 fn slots() -> Slots {
-    Slots::new(&Secret::new(vec![7; 32]))
+    Slots::new(&Secret::new(vec![7; 32])).with_sets(1)
 }
 
 fn who(name: &str) -> Who {
@@ -130,12 +131,12 @@ proptest! {
         let memory = Interleaved::default();
         let mut all: Vec<Slots> = (0..workers).map(|_| slots()).collect();
         // The first use of a set is the one write that nothing guards.
-        all[0].take(who("other"), limit, SECOND, &memory.memory, 1).unwrap();
+        all[0].take(who("other"), limit, SECOND, &memory.memory).unwrap();
         let (mut now, mut admitted) = (SECOND, Vec::new());
         for (gap, worker, rivals) in steps {
             now += gap * 1000;
             *memory.rival.borrow_mut() = (0..rivals).map(|_| (slots(), who("alice"), limit, now)).collect();
-            if all[worker % workers].take(who("alice"), limit, now, &memory, 1).is_ok() {
+            if all[worker % workers].take(who("alice"), limit, now, &memory).is_ok() {
                 admitted.push(now);
             }
             admitted.extend((0..memory.admitted.take()).map(|_| now));
@@ -158,7 +159,7 @@ proptest! {
         for (gap, person) in steps {
             now += gap * MILLISECOND;
             let person = person % people;
-            if slots().take(everybody[person], limit, now, &memory, 1).is_ok() {
+            if slots().take(everybody[person], limit, now, &memory).is_ok() {
                 admitted[person].push(now);
             }
         }
@@ -173,7 +174,7 @@ proptest! {
     ) {
         let (mut worker, limit) = (slots(), Limit::new(2, 60, 2));
         let memory = Overwritten { memory: LocalMemory::default(), value: RefCell::new(Some(value)) };
-        let admitted = (0..10).filter(|_| worker.take(who("a"), limit, SECOND, &memory, 1).is_ok());
+        let admitted = (0..10).filter(|_| worker.take(who("a"), limit, SECOND, &memory).is_ok());
         // The worker remembers by itself what it admitted.
         prop_assert_eq!(admitted.count(), 2);
     }
@@ -195,7 +196,7 @@ impl SharedMemory for Interleaved {
     fn set(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), Collision> {
         let rival = self.rival.borrow_mut().pop();
         if let Some((mut rival, who, limit, now)) = rival
-            && rival.take(who, limit, now, &self.memory, 1).is_ok()
+            && rival.take(who, limit, now, &self.memory).is_ok()
         {
             self.admitted.set(self.admitted.get() + 1);
         }
@@ -223,19 +224,19 @@ impl SharedMemory for Overwritten {
 fn workers_share_what_was_used_and_different_people_do_not() {
     let (memory, limit) = (LocalMemory::default(), Limit::new(2, 60, 2));
     let (mut one, mut other) = (slots(), slots());
-    assert!(one.take(who("alice"), limit, SECOND, &memory, 64).is_ok());
-    assert!(other.take(who("alice"), limit, SECOND, &memory, 64).is_ok());
-    assert!(one.take(who("alice"), limit, SECOND, &memory, 64).is_err());
-    assert!(other.take(who("alice"), limit, SECOND, &memory, 64).is_err());
-    assert!(one.take(who("bob"), limit, SECOND, &memory, 64).is_ok());
-    assert_eq!(other.look(who("alice"), limit, SECOND, &memory, 64).remaining, 0);
-    assert!(other.take(who("alice"), limit, 31 * SECOND, &memory, 64).is_ok());
+    assert!(one.take(who("alice"), limit, SECOND, &memory).is_ok());
+    assert!(other.take(who("alice"), limit, SECOND, &memory).is_ok());
+    assert!(one.take(who("alice"), limit, SECOND, &memory).is_err());
+    assert!(other.take(who("alice"), limit, SECOND, &memory).is_err());
+    assert!(one.take(who("bob"), limit, SECOND, &memory).is_ok());
+    assert_eq!(other.look(who("alice"), limit, SECOND, &memory).remaining, 0);
+    assert!(other.take(who("alice"), limit, 31 * SECOND, &memory).is_ok());
 }
 
 #[test]
 fn a_set_of_another_key_or_another_place_counts_as_empty() {
     let (memory, limit) = (LocalMemory::default(), Limit::new(1, 60, 1));
-    assert!(slots().take(who("alice"), limit, SECOND, &memory, 1).is_ok());
+    assert!(slots().take(who("alice"), limit, SECOND, &memory).is_ok());
     let key = memory_key(&memory);
     let (value, _) = memory.get(&key).unwrap();
     for index in 0..value.len() {
@@ -244,12 +245,12 @@ fn a_set_of_another_key_or_another_place_counts_as_empty() {
         let other = LocalMemory::default();
         other.set(&key, &changed, None).unwrap();
         // A fresh budget, and never a longer wait: an enemy can lock nobody out.
-        assert!(slots().take(who("alice"), limit, SECOND, &other, 1).is_ok(), "byte {index}");
+        assert!(slots().take(who("alice"), limit, SECOND, &other).is_ok(), "byte {index}");
     }
     let moved = LocalMemory::default();
     moved.set(&key.replace(".0.0", ".0.1"), &value, None).unwrap();
     let place_1 = (0..100).map(|n| who(&n.to_string())).find(|it| it.bytes()[7] % 2 == 1).unwrap();
-    assert!(slots().take(place_1, limit, SECOND, &moved, 2).is_ok());
+    assert!(slots().with_sets(2).take(place_1, limit, SECOND, &moved).is_ok());
 }
 
 fn memory_key(memory: &LocalMemory) -> String {
@@ -277,7 +278,7 @@ fn who_comes_often_is_looked_up_seldom() {
     let (mut worker, limit) = (slots(), Limit::new(10_000, 1, 10_000));
     for request in 0..1000 {
         let now = SECOND + request * MILLISECOND;
-        assert!(worker.take(who("a"), limit, now, &memory, 64).is_ok());
+        assert!(worker.take(who("a"), limit, now, &memory).is_ok());
     }
     assert!(memory.1.get() < 60, "{} looks", memory.1.get());
     // A small limit is counted one by one: nobody loses of it what another worker holds.
@@ -285,7 +286,7 @@ fn who_comes_often_is_looked_up_seldom() {
     let small = Limit::new(60, 60, 60);
     let looks = memory.1.get();
     for _ in 0..60 {
-        assert!(worker.take(who("b"), small, SECOND, &memory, 64).is_ok());
+        assert!(worker.take(who("b"), small, SECOND, &memory).is_ok());
     }
     assert_eq!(memory.1.get() - looks, 60);
 }
@@ -302,7 +303,7 @@ fn a_memory_that_takes_nothing_leaves_each_worker_with_the_limit_alone() {
         }
     }
     let (mut worker, limit) = (slots(), Limit::new(3, 60, 3));
-    let admitted = (0..10).filter(|_| worker.take(who("a"), limit, SECOND, &Broken, 64).is_ok());
+    let admitted = (0..10).filter(|_| worker.take(who("a"), limit, SECOND, &Broken).is_ok());
     assert_eq!(admitted.count(), 3);
 }
 

@@ -17,6 +17,7 @@ fn event() -> Event<'static> {
         source_address: None,
         shadow_route: None,
         limit: None,
+        previous_secret: false,
     }
 }
 

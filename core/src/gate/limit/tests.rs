@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use crate::audit::AuditBuffer;
 use crate::config::plugin::PluginConfig;
+use crate::feed::live::{NoMemory, SharedMemory};
 use crate::gate::intake::Field;
-use crate::gate::{Edge, Gate, Principal, Request, Seed, Step};
+use crate::gate::{Around, Edge, Environment, Gate, Principal, Request, Seed, Step};
 use crate::jwk::Key;
-use crate::rate_limit::{LocalMemory, SharedMemory};
+use crate::rate_limit::LocalMemory;
 use crate::reason::Reason;
 use crate::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
 use crate::wire::rate::{RateGrant, RateLeasesAnswer};
@@ -38,8 +39,8 @@ impl Edge for TestEdge {
         self.address.into()
     }
 
-    fn shared_memory(&self) -> Option<&dyn SharedMemory> {
-        self.memory.as_deref().map(|memory| memory as &dyn SharedMemory)
+    fn shared_memory(&self) -> &dyn SharedMemory {
+        self.memory.as_deref().map_or(&NoMemory, |memory| memory)
     }
 }
 
@@ -66,7 +67,12 @@ fn bench_of(limit: &Value, mode: &str, feed: Option<Value>) -> Result<Bench, Str
     let config =
         PluginConfig::parse(config.to_string().as_bytes()).map_err(|it| it[0].to_string())?;
     let audit = Rc::new(RefCell::new(AuditBuffer::new("vm".to_owned(), 1_000_000)));
-    let gate = Gate::new(&config, &|_| None, Seed([1, 2, 3, 4]), Some(audit));
+    let gate = Gate::new(
+        &config,
+        Environment::new(|_| None),
+        Seed([1, 2, 3, 4]),
+        Around { audit: Some(audit), feed: None },
+    );
     let mut bench = Bench { gate: gate.map_err(|it| it[0].to_string())?, now: 1000 * SECOND };
     bench.gate.advance(bench.now);
     Ok(bench)
@@ -78,7 +84,7 @@ impl Bench {
             vec![(b":method", b"GET"), (b":path", path.as_bytes()), (b":authority", b"h")];
         fields.extend_from_slice(more);
         self.gate.advance(self.now);
-        let request = Request { fields: &fields, now_nanoseconds: self.now, may_look_up: false };
+        let request = Request { fields: &fields, now_nanoseconds: self.now };
         self.gate.decide(request, edge)
     }
 

@@ -52,7 +52,7 @@ impl Mesh {
             LeaseVerdict::Admitted(_) => true,
             LeaseVerdict::Refused(_) => false,
             LeaseVerdict::Unknown => {
-                let admitted = slots.take(who, self.fallback, now, memory, 64).is_ok();
+                let admitted = slots.take(who, self.fallback, now, memory).is_ok();
                 if admitted {
                     leases.admitted_without(who.bytes());
                 }
