@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
 use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
+use crate::feed::Feed;
 use crate::http::BodyBudget;
 use crate::metrics::Metrics;
 
@@ -17,17 +19,23 @@ pub struct App {
     /// The clock.
     pub clock: Clock,
     /// Keys and records.
-    pub desk: Desk,
+    pub desk: Arc<Desk>,
+    /// What filters are told.
+    pub feed: Arc<Feed>,
     /// The audit log.
     pub audit: AuditSink,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The secret that filters share with the sidecar.
     pub feed_secret: Secret,
+    /// The key that the tables of filters are sealed with, made of it.
+    pub bucket_key: BucketKey,
     /// How far the time of an internal request may differ.
     pub window_seconds: u64,
     /// When the log last told of a refused internal request, in seconds since the epoch.
     pub refused_logged_at: AtomicU64,
+    /// How long a revocation stands whose end is not known.
+    pub revocation_keep_seconds: u64,
     /// The bodies of internal requests that may be in memory.
     pub bodies: BodyBudget,
     /// What bounds the work.

@@ -7,6 +7,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use feed::FeedMetrics;
+
+mod feed;
+
 /// All metrics of the sidecar.
 #[derive(Debug)]
 pub struct Metrics {
@@ -27,6 +31,8 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// The feed.
+    pub feed: FeedMetrics,
 }
 
 /// Labels of a request. The route is a pattern of the router, never a path of a client: each
@@ -68,6 +74,7 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            feed: FeedMetrics::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -92,6 +99,7 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        metrics.feed.register(registry);
         metrics
     }
 

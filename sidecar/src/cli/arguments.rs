@@ -41,9 +41,12 @@ pub(super) enum Command {
     /// Works with policy files.
     #[command(subcommand)]
     Policy(Policy),
-    /// Issues tokens.
+    /// Issues tokens, and revokes them.
     #[command(subcommand)]
     Token(Token),
+    /// Shows what is revoked.
+    #[command(subcommand)]
+    Revocation(Revocation),
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
@@ -126,6 +129,14 @@ Examples:
   curl -H \"authorization: Bearer $(wardgate token issue --subject alice)\" http://127.0.0.1:10000/
   wardgate token issue --subject alice --algorithm EdDSA --claim tenant=blue --output json")]
     Issue(IssueToken),
+    /// Revokes a token, or all tokens of a session, a subject, a client or a signing key. Every
+    /// filter refuses them from then on. There is no way back.
+    #[command(after_help = "\
+Examples:
+  wardgate token revoke - < token.txt
+  wardgate token revoke --issuer https://auth.example.com --token-id 4f5c… --reason leaked
+  wardgate token revoke --issuer https://auth.example.com --subject alice")]
+    Revoke(RevokeToken),
 }
 
 #[derive(Args, Debug)]
@@ -159,6 +170,51 @@ pub(super) struct IssueToken {
     pub(super) claim: Vec<String>,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
+pub(super) struct RevokeToken {
+    /// The token itself, or `-` to read it from standard input: every process of the machine can
+    /// read arguments.
+    #[arg(group = "what", value_name = "TOKEN")]
+    pub(super) token: Option<String>,
+    /// A token by its `jti`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) token_id: Option<String>,
+    /// All tokens of a session, by their `sid`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) session: Option<String>,
+    /// All tokens of a subject that were issued until now, by their `sub`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) subject: Option<String>,
+    /// All tokens of a client that were issued until now, by their `client_id` or `azp`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) client: Option<String>,
+    /// All tokens signed with a key, by its `kid`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) key_id: Option<String>,
+    /// The `iss` of the tokens.
+    #[arg(long, value_name = "URL", conflicts_with = "token")]
+    pub(super) issuer: Option<String>,
+    /// Why, for those who read it later.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// When the last of the tokens will have expired, in seconds since the epoch. Default: as the
+    /// token says, or else after `revocations.keep_seconds`.
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<u64>,
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Revocation {
+    /// Shows all revocations that stand.
+    #[command(after_help = "Example:\n  wardgate revocation list --output json")]
+    List(ListApiKeys),
 }
 
 #[derive(Debug, Subcommand)]

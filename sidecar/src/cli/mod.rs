@@ -6,6 +6,7 @@ mod check;
 mod envoy;
 mod init;
 mod office;
+mod revocation;
 mod serve;
 mod show;
 mod store;
@@ -75,6 +76,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::CheckConfig(check) => check::config(&check),
         Command::Policy(policy) => check::policy(&policy),
         Command::Token(token) => token::run(token),
+        Command::Revocation(revocation) => revocation::run(&revocation),
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
@@ -33,6 +34,7 @@ pub(super) enum Office {
 /// The admin listener of a running sidecar.
 pub(super) struct Admin {
     connection: UnixStream,
+    socket: PathBuf,
 }
 
 /// Finds the desk. The embedded store serves one process, so a running sidecar is asked.
@@ -49,7 +51,7 @@ pub(super) async fn running(loaded: &Loaded) -> Result<Option<Admin>, Failure> {
     match UnixStream::connect(&socket).await {
         Ok(connection) => {
             note("through the running sidecar");
-            Ok(Some(Admin { connection }))
+            Ok(Some(Admin { connection, socket }))
         }
         Err(error) if nobody_listens(&error) => Ok(None),
         Err(error) => {
@@ -78,6 +80,13 @@ async fn direct(loaded: &Loaded) -> Result<Office, Failure> {
 }
 
 impl Admin {
+    /// Another connection, for another question.
+    pub(super) async fn another(&self) -> Result<Self, Failure> {
+        let socket = self.socket.clone();
+        let connection = UnixStream::connect(&socket).await.map_err(Failure::failed)?;
+        Ok(Self { connection, socket })
+    }
+
     /// Asks for something.
     pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, Vec::new()).await

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::signal::unix::{SignalKind, signal};
+use wardgate_core::feed::bucket::BucketKey;
 
 use super::Failure;
 use crate::app::App;
@@ -11,7 +12,9 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
+use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::random::Random;
@@ -39,8 +42,11 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // this signal does not kill.
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
-    let app = Arc::new(open(&loaded).await?);
+    let (app, live) = open(&loaded).await?;
+    let app = Arc::new(app);
     let listeners = listen(&loaded).await?;
+    // Ends with the runtime.
+    tokio::spawn(Arc::clone(&app.feed).follow(live));
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -57,28 +63,37 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(loaded: &Loaded) -> Result<App, Failure> {
+async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let config = &loaded.config;
     // The store comes first: it knows whether another sidecar runs.
     let store = store::open(&loaded.store).await.map_err(Failure::Store)?;
-    let desk = Desk::open(store, &loaded.store_keys, config.issuer.clone(), clock.clone(), random);
-    let desk = desk.await.map_err(Failure::failed)?;
+    let issuer = config.issuer.clone();
+    let desk =
+        Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
+    let desk = Arc::new(desk.map_err(Failure::failed)?);
     let metrics = Arc::new(Metrics::new());
+    let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
+    let policy = loaded.policy.as_object().cloned().unwrap_or_default();
+    let live = Arc::new(Live { desk: Arc::clone(&desk), policy });
     let file = loaded.resolve(&config.audit.file);
     let audit =
         AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
-    Ok(App {
+    let app = App {
         desk,
+        feed: Arc::new(feed),
         audit: audit.map_err(Failure::failed)?,
         metrics,
+        bucket_key: BucketKey::new(&loaded.feed_secret),
         feed_secret: loaded.feed_secret.clone(),
         window_seconds: config.internal.window_seconds.0,
         refused_logged_at: AtomicU64::new(0),
+        revocation_keep_seconds: config.revocations.keep_seconds.0,
         bodies: BodyBudget::new(&config.limits),
         limits: config.limits.clone(),
         clock,
-    })
+    };
+    Ok((app, live))
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
 use wardgate_core::section;
 
+use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::redis::RedisSection;
 use crate::keys::SigningAlgorithm;
 
@@ -28,6 +29,12 @@ section! {
         pub issuer: IssuerSection, required;
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
+        /// The feed to the filters.
+        pub feed: FeedSection, default(FeedSection::default(), {});
+        /// Revocations.
+        pub revocations: RevocationsSection, default(RevocationsSection::default(), {});
+        /// The keys of other issuers.
+        pub issuers: IssuersSection, default(IssuersSection::default(), {});
         /// The audit log.
         pub audit: AuditSection, required;
         /// The log of the sidecar itself.

@@ -24,6 +24,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/admin/v1/tokens", post(issue_token))
         .route("/admin/v1/keys", get(signing_keys))
         .route("/admin/v1/store", get(store))
+        .merge(super::admin_revocations::router())
 }
 
 async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {
@@ -77,7 +78,7 @@ async fn signing_keys(State(app): State<Arc<App>>) -> Json<SigningKeyList> {
     Json(app.desk.signing_key_list())
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
 }
 
@@ -90,8 +91,11 @@ impl From<ApiKeyError> for Problem {
             ApiKeyError::Store(StoreError::NameTaken | StoreError::IdTaken) => {
                 (StatusCode::CONFLICT, "name-taken")
             }
-            ApiKeyError::Store(StoreError::Changed) => (StatusCode::CONFLICT, "changed"),
-            ApiKeyError::Store(StoreError::Failed(_)) | ApiKeyError::Random(_) => {
+            ApiKeyError::Store(StoreError::Changed | StoreError::Conflict { .. }) => {
+                (StatusCode::CONFLICT, "changed")
+            }
+            ApiKeyError::Store(StoreError::Failed(_) | StoreError::Invalid(_))
+            | ApiKeyError::Random(_) => {
                 return Self::internal(&error);
             }
         };

@@ -40,6 +40,7 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route(SNAPSHOT_PATH, get(snapshot))
         .route(API_KEY_LOOKUP_PATH, post(lookup))
         .route(AUDIT_PATH, post(audit))
+        .merge(super::internal_feed::router())
         // Around the routes only: what has no route is answered 404 and never read by a filter.
         .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
 }

@@ -9,6 +9,7 @@
 
 mod audit;
 mod commands;
+mod feed;
 mod home;
 mod http;
 mod internal;
