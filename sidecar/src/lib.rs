@@ -11,6 +11,7 @@ pub mod desk;
 pub mod feed;
 pub mod http;
 pub mod keys;
+pub mod limits;
 pub mod live;
 pub mod log;
 pub mod metrics;

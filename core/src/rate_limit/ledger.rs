@@ -38,8 +38,9 @@ pub struct Grant {
 pub fn settle(limit: Limit, arrival: u64, ask: Ask, now: u64) -> (u64, Grant) {
     let most = now.saturating_add(limit.tolerance_nanoseconds().saturating_mul(MAX_DEBT));
     let returned = limit.interval_nanoseconds().saturating_mul(ask.returned);
-    let arrival = arrival.saturating_sub(returned).max(now);
-    let arrival = limit.charge(arrival, ask.used, now).min(most.max(arrival));
+    // Bounded before and after: a clock that was set back must not lock anyone out either.
+    let arrival = arrival.min(most).saturating_sub(returned);
+    let arrival = limit.charge(arrival, ask.used, now).min(most);
     let there_is = limit.standing(arrival, now).remaining;
     let granted = ask.wanted.min(there_is.div_ceil(2));
     let arrival = limit.charge(arrival, granted, now);

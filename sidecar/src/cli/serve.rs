@@ -5,15 +5,17 @@ use std::sync::atomic::AtomicU64;
 
 use tokio::signal::unix::{SignalKind, signal};
 use wardgate_core::feed::bucket::BucketKey;
+use wardgate_core::secret::Secret;
 
 use super::Failure;
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Loaded, StoreSettings};
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::limits::{AddressLimit, LeaseServer, Ledger};
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
@@ -73,6 +75,14 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = Arc::new(desk.map_err(Failure::failed)?);
     let metrics = Arc::new(Metrics::new());
+    let ledger = match loaded.store {
+        StoreSettings::Embedded(_) => Ledger::in_memory(),
+        StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
+    };
+    let limit_secret = Secret::new(random.bytes::<32>().map_err(Failure::failed)?.to_vec());
+    let per_minute = config.limits.requests_per_minute_per_address.0;
+    let public_limit =
+        AddressLimit::new("public", per_minute, &config.limits, clock.clone(), &limit_secret);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
     let policy = loaded.policy.as_object().cloned().unwrap_or_default();
     let live = Arc::new(Live { desk: Arc::clone(&desk), policy });
@@ -90,6 +100,8 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         refused_logged_at: AtomicU64::new(0),
         revocation_keep_seconds: config.revocations.keep_seconds.0,
         bodies: BodyBudget::new(&config.limits),
+        leases: LeaseServer::new(ledger, clock.clone(), config.internal.window_seconds.0),
+        public_limit: Arc::new(public_limit),
         limits: config.limits.clone(),
         clock,
     };
