@@ -42,7 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
         })
         .collect();
     for _ in 0..2 {
-        let request = Request { fields: &fields, now_nanoseconds: 1_800_000_000_000_000_000, may_look_up: true };
+        let request = Request { fields: &fields, now_nanoseconds: 1_800_000_000_000_000_000 };
         if let Step::Forward(forward) = gate.decide(request, &NoEdge) {
             assert_eq!(forward.principal.auth, AuthKind::None);
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Member, Now, SharedMemory};
+use super::{Ask, Member, Now, SharedMemory};
 use crate::base64url;
 use crate::feed::bucket::{BucketKey, ImageId, Place, Record, push};
 use crate::feed::{Fingerprint, Layout, Revocation, Table, encode_api_key};
@@ -25,6 +25,8 @@ pub struct Desk {
     changes: Vec<Change>,
     tables: BTreeMap<(Table, Fingerprint), (u64, Vec<u8>)>,
     layouts: Option<Layouts>,
+    /// Questions of the member that is served, which wait for news.
+    waiting: Vec<Ask>,
 }
 
 impl Desk {
@@ -38,6 +40,7 @@ impl Desk {
             changes: Vec::new(),
             tables: BTreeMap::new(),
             layouts: None,
+            waiting: Vec::new(),
         }
     }
 
@@ -132,22 +135,32 @@ impl Desk {
         path.starts_with(&format!("{FEED_PATH}?")).then(|| self.news(&query))
     }
 
-    /// Has `member` load everything, and hear that nothing is new: for whoever has no proxy around.
-    pub fn load(&self, member: &mut Member, memory: &dyn SharedMemory, now: Now) {
-        const MOST_TICKS: usize = 100_000;
-        let mut waiting = Vec::new();
+    /// Has `member` load everything and hear that nothing is new: for whoever has no proxy around.
+    /// One desk can do this for one member only, whose question it keeps until there is news.
+    /// `false` if the member is not ready after that.
+    pub fn serve(&mut self, member: &mut Member, memory: &dyn SharedMemory, now: Now) -> bool {
+        // A tick does little; a million records are a few thousand pieces.
+        const MOST_TICKS: usize = 20_000;
         for _ in 0..MOST_TICKS {
-            waiting.extend(member.tick(memory, now, false));
-            while let Some(ask) = waiting.pop() {
-                let body = self.answer(&ask.path);
-                let is_over = ask.wait_milliseconds > 0 && !self.has_news(&ask.path);
-                let next = member.answered(memory, ask.id, body.as_deref(), now);
-                if is_over && member.replica().state(now.monotonic).is_ok() {
-                    return;
+            let asks = member.tick(memory, now, false);
+            self.waiting.extend(asks);
+            let is_quiet = self.waiting.iter().all(|ask| !self.has_news(&ask.path));
+            if is_quiet && !self.waiting.is_empty() && member.is_settled(now) {
+                return true;
+            }
+            let waiting = core::mem::take(&mut self.waiting);
+            for ask in waiting {
+                // One that is not settled has to hear that nothing is new.
+                if is_quiet || self.has_news(&ask.path) {
+                    let body = self.answer(&ask.path);
+                    let asks = member.answered(memory, ask.id, body.as_deref(), now);
+                    self.waiting.extend(asks);
+                } else {
+                    self.waiting.push(ask);
                 }
-                waiting.extend(next);
             }
         }
+        false
     }
 
     fn layouts(&self) -> Layouts {

@@ -98,6 +98,12 @@ impl Member {
         self.replica.take_ages()
     }
 
+    /// Whether it decides, polls, and has taken in everything that it was told.
+    pub fn is_settled(&self, now: Now) -> bool {
+        self.replica.state(now.monotonic).is_ok()
+            && self.poller.as_ref().is_some_and(Poller::is_settled)
+    }
+
     /// Whether this VM polls.
     pub fn is_poller(&self) -> bool {
         self.poller.is_some()

@@ -131,6 +131,10 @@ impl Poller {
         self.fence
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        self.load.is_none() && self.stream.as_ref().is_some_and(|stream| stream.len() == 0)
+    }
+
     pub(super) fn is_loading(&self) -> bool {
         self.load.is_some()
     }
