@@ -12,8 +12,10 @@ use crate::config::LimitsSection;
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
+use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
+use crate::policy::PolicyDesk;
 
 /// The state behind every request.
 pub struct App {
@@ -23,6 +25,10 @@ pub struct App {
     pub desk: Arc<Desk>,
     /// What filters are told.
     pub feed: Arc<Feed>,
+    /// The policy.
+    pub policy: Arc<PolicyDesk>,
+    /// The keys of other issuers.
+    pub issuers: Arc<Issuers>,
     /// The audit log.
     pub audit: AuditSink,
     /// What is counted.

@@ -1,15 +1,20 @@
 //! What is counted, in the Prometheus text format (`OpenMetrics` 1.0).
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use feed::FeedMetrics;
+pub use issuers::IssuerMetrics;
 
 mod feed;
+mod issuers;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -31,8 +36,20 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Policies that were refused when they were read anew.
+    pub policy_reload_failures: Counter,
     /// The feed.
     pub feed: FeedMetrics,
+    /// Other issuers.
+    pub issuers: IssuerMetrics,
+    /// Entries of the store that were removed because their time was over.
+    pub store_cleaned: Counter,
+    /// Sequence of the newest entry of the log of the store, as of the last clean-up.
+    pub store_log_sequence: Gauge<u64, AtomicU64>,
+    /// Secrets that were sealed anew under the current store key.
+    pub store_resealed: Counter,
+    /// Secrets that need an older store key, as far as is known.
+    pub store_older_secrets: Gauge<u64, AtomicU64>,
 }
 
 /// Labels of a request. The route is a pattern of the router, never a path of a client: each
@@ -74,7 +91,13 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
+            issuers: IssuerMetrics::default(),
+            store_cleaned: Counter::default(),
+            store_log_sequence: Gauge::default(),
+            store_resealed: Counter::default(),
+            store_older_secrets: Gauge::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -99,8 +122,39 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        registry.register(
+            "policy_reload_failures",
+            "Policies that were refused when they were read anew",
+            metrics.policy_reload_failures.clone(),
+        );
         metrics.feed.register(registry);
+        metrics.issuers.register(registry);
+        metrics.register_store();
         metrics
+    }
+
+    fn register_store(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "store_cleaned",
+            "Entries removed from the store because their time was over",
+            self.store_cleaned.clone(),
+        );
+        registry.register(
+            "store_log_sequence",
+            "Sequence of the newest entry of the log of the store, as of the last clean-up",
+            self.store_log_sequence.clone(),
+        );
+        registry.register(
+            "store_resealed",
+            "Secrets sealed anew under the current store key",
+            self.store_resealed.clone(),
+        );
+        registry.register(
+            "store_older_secrets",
+            "Secrets that need an older store key",
+            self.store_older_secrets.clone(),
+        );
     }
 
     /// All metrics as text.

@@ -47,6 +47,12 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Makes roles while the gate runs, beside those of the policy file.
+    #[command(subcommand)]
+    Role(Role),
+    /// Gives roles to subjects while the gate runs.
+    #[command(subcommand)]
+    Binding(Binding),
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
@@ -208,6 +214,73 @@ pub(super) struct RevokeToken {
     pub(super) from: From,
     #[command(flatten)]
     pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Role {
+    /// Shows all roles, those of the policy file too.
+    List(ListApiKeys),
+    /// Makes a role, or another one of it.
+    #[command(
+        after_help = "Example:\n  wardgate role create auditor --permission read --inherits viewer"
+    )]
+    Create(CreateRole),
+    /// Removes a role that was made so.
+    Delete(DeleteNamed),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreateRole {
+    /// Its name.
+    pub(super) name: String,
+    /// A permission; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) permission: Vec<String>,
+    /// A role whose permissions it has too; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) inherits: Vec<String>,
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Binding {
+    /// Shows all bindings, those of the policy file too.
+    List(ListApiKeys),
+    /// Makes a binding, or another one of it.
+    #[command(
+        after_help = "Example:\n  wardgate binding create alice --subject user:corp/42 --role editor"
+    )]
+    Create(CreateBinding),
+    /// Removes a binding that was made so.
+    Delete(DeleteNamed),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreateBinding {
+    /// Its id.
+    pub(super) id: String,
+    /// Who: `user:<issuer name>/<subject>`, `group:<issuer name>/<group>` or `api_key:<name>`; may
+    /// be repeated.
+    #[arg(long, required = true, value_name = "SUBJECT")]
+    pub(super) subject: Vec<String>,
+    /// A role; may be repeated.
+    #[arg(long, required = true, value_name = "NAME")]
+    pub(super) role: Vec<String>,
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DeleteNamed {
+    /// Name of the role, or id of the binding.
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) from: From,
 }
 
 #[derive(Debug, Subcommand)]

@@ -102,12 +102,32 @@ impl Admin {
         self.call(Method::POST, path, body).await
     }
 
+    /// Puts something in its place.
+    pub(super) async fn put<T: DeserializeOwned>(
+        self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(Failure::failed)?;
+        self.call(Method::PUT, path, body).await
+    }
+
+    /// Removes something.
+    pub(super) async fn delete(self, path: &str) -> Result<(), Failure> {
+        self.answer(Method::DELETE, path, Vec::new()).await.map(|_| ())
+    }
+
     async fn call<T: DeserializeOwned>(
         self,
         method: Method,
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, Failure> {
+        let answer = self.answer(method, path, body).await?;
+        serde_json::from_slice(&answer).map_err(Failure::failed)
+    }
+
+    async fn answer(self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
         let stream = TokioIo::new(self.connection);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(Failure::failed)?;
@@ -125,7 +145,7 @@ impl Admin {
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
         let body = body.collect().await.map_err(Failure::failed)?.to_bytes();
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(Failure::failed);
+            return Ok(body);
         }
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let detail = problem.get("detail").and_then(Value::as_str);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use wardgate_core::feed::bucket::BucketKey;
@@ -11,16 +12,19 @@ use super::Failure;
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
-use crate::config::{Loaded, StoreSettings};
+use crate::config::{Config, Loaded, StoreSettings};
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer, Ledger};
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
+use crate::store::upkeep::Upkeep;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -40,15 +44,18 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // Signals first: one that comes during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     // A limit on the size of files is a failed write, which is handled, and not the end: once heard,
     // this signal does not kill.
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
     let (app, live) = open(&loaded).await?;
     let app = Arc::new(app);
+    let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
     // Ends with the runtime.
     tokio::spawn(Arc::clone(&app.feed).follow(live));
+    tokio::spawn(Arc::clone(&app.policy).watch(Arc::clone(&app.feed), hangup));
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -56,6 +63,8 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    // Nothing of it is half done: each step is one transaction.
+    upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -79,19 +88,17 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
     };
-    let limit_secret = Secret::new(random.bytes::<32>().map_err(Failure::failed)?.to_vec());
-    let per_minute = config.limits.requests_per_minute_per_address.0;
-    let public_limit =
-        AddressLimit::new("public", per_minute, &config.limits, clock.clone(), &limit_secret);
+    let public_limit = public_limit(config, clock.clone(), random)?;
+    let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
-    let policy = loaded.policy.as_object().cloned().unwrap_or_default();
-    let live = Arc::new(Live { desk: Arc::clone(&desk), policy });
     let file = loaded.resolve(&config.audit.file);
     let audit =
         AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
     let app = App {
         desk,
         feed: Arc::new(feed),
+        policy: Arc::clone(&live.policy),
+        issuers: Arc::clone(&live.issuers),
         audit: audit.map_err(Failure::failed)?,
         metrics,
         bucket_key: BucketKey::new(&loaded.feed_secret),
@@ -106,6 +113,44 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         clock,
     };
     Ok((app, live))
+}
+
+/// What the settings of filters are made of.
+fn live(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Live, Failure> {
+    let store = || Arc::clone(desk.store());
+    let (file, document) = (&loaded.policy_file, &loaded.policy);
+    let policy = PolicyDesk::new(store(), file, document, clock.clone(), Arc::clone(metrics));
+    let section = &loaded.config.issuers;
+    let ca_file = section.ca_file.as_ref().map(|file| loaded.resolve(file));
+    let parts = (store(), clock.clone(), random);
+    let issuers = Issuers::new(section, ca_file.as_deref(), parts, Arc::clone(metrics));
+    Ok(Live {
+        desk: Arc::clone(desk),
+        policy: Arc::new(policy.map_err(Failure::failed)?),
+        issuers: Arc::new(issuers.map_err(Failure::failed)?),
+    })
+}
+
+fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
+    Upkeep {
+        store: Arc::clone(app.desk.store()),
+        keys: loaded.store_keys.clone(),
+        clock: app.clock.clone(),
+        metrics: Arc::clone(&app.metrics),
+        interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
+    }
+}
+
+fn public_limit(config: &Config, clock: Clock, random: Random) -> Result<AddressLimit, Failure> {
+    let secret = Secret::new(random.bytes::<32>().map_err(Failure::failed)?.to_vec());
+    let limits = &config.limits;
+    let per_minute = limits.requests_per_minute_per_address.0;
+    Ok(AddressLimit::new("public", per_minute, limits, clock, &secret))
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

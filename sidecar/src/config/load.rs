@@ -63,6 +63,8 @@ pub struct Loaded {
     pub store: StoreSettings,
     /// The policy document, as JSON.
     pub policy: Value,
+    /// The file that it was read from.
+    pub policy_file: PathBuf,
 }
 
 impl Loaded {
@@ -89,13 +91,16 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
     let policy_file = policy
         .map(Path::to_owned)
         .or_else(|| text_at(&document.value, "policy", "file").map(|path| directory.join(path)));
-    let policy = policy_file
-        .and_then(|file| load_policy(&file).map_err(|found| problems.extend(found)).ok());
+    let policy = policy_file.and_then(|file| {
+        let read = load_policy(&file).map_err(|found| problems.extend(found)).ok();
+        Some((read?, file))
+    });
     match (config, secrets.feed, secrets.store_keys, store, policy) {
         (Some(config), Some(feed_secret), Some(store_keys), Some(store), Some(policy))
             if problems.is_empty() =>
         {
-            Ok(Loaded { config, directory, feed_secret, store_keys, store, policy })
+            let (policy, policy_file) = policy;
+            Ok(Loaded { config, directory, feed_secret, store_keys, store, policy, policy_file })
         }
         _ => Err(problems),
     }

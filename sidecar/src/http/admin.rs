@@ -25,6 +25,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/admin/v1/keys", get(signing_keys))
         .route("/admin/v1/store", get(store))
         .merge(super::admin_revocations::router())
+        .merge(super::admin_policy::router())
 }
 
 async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {

@@ -88,7 +88,7 @@ async fn rate_leases(
     })
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         // Line and column, never the content: it may be an event with personal data.
         let (line, column) = (error.line(), error.column());

@@ -9,12 +9,13 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
 use wardgate_core::base64url;
 use wardgate_core::feed::bucket::ImageId;
 use wardgate_core::feed::{Layout, Table};
-use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, FILTER_PATH};
+use wardgate_core::wire::feed::UnknownKey;
+use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH};
 
 use super::problem::Problem;
 use crate::app::App;
@@ -28,6 +29,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(FEED_PATH, get(feed))
         .route(BUCKETS_PATH, get(buckets))
         .route(FILTER_PATH, get(filter))
+        .route(UNKNOWN_KEY_PATH, post(unknown_key))
 }
 
 #[derive(Deserialize)]
@@ -95,6 +97,14 @@ async fn filter(
     let (table, layout) = table_and_layout(&asked.table, asked.bits)?;
     let (offset, cursor) = (asked.offset, cursor(&asked.cursor)?);
     Ok(piece(app.feed.filter(&FilterQuestion { table, layout, offset, cursor })?))
+}
+
+/// 202 if the issuer is asked, 204 if there is no need, or it was asked too often.
+async fn unknown_key(State(app): State<Arc<App>>, body: Bytes) -> Result<StatusCode, Problem> {
+    let unknown: UnknownKey = super::internal::parse(&body)?;
+    let asked = app.issuers.unknown_key(&unknown).await;
+    let asked = asked.map_err(|error| Problem::internal(&error))?;
+    Ok(if asked { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
 }
 
 fn piece(bytes: Bytes) -> impl IntoResponse {

@@ -2,6 +2,7 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod admin_policy;
 mod admin_revocations;
 mod body;
 mod connection;

@@ -3,6 +3,7 @@
 pub mod api_keys;
 mod change;
 mod revocations;
+pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 
