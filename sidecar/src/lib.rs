@@ -12,6 +12,7 @@ pub mod feed;
 pub mod http;
 pub mod issuers;
 pub mod keys;
+pub mod limits;
 pub mod live;
 pub mod log;
 pub mod metrics;

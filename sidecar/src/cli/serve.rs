@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use wardgate_core::feed::bucket::BucketKey;
+use wardgate_core::secret::Secret;
 
 use super::Failure;
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded, StoreSettings};
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::issuers::Issuers;
+use crate::limits::{AddressLimit, LeaseServer, Ledger};
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
@@ -82,6 +84,11 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = Arc::new(desk.map_err(Failure::failed)?);
     let metrics = Arc::new(Metrics::new());
+    let ledger = match loaded.store {
+        StoreSettings::Embedded(_) => Ledger::in_memory(),
+        StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
+    };
+    let public_limit = public_limit(config, clock.clone(), random)?;
     let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
     let file = loaded.resolve(&config.audit.file);
@@ -100,6 +107,8 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
         refused_logged_at: AtomicU64::new(0),
         revocation_keep_seconds: config.revocations.keep_seconds.0,
         bodies: BodyBudget::new(&config.limits),
+        leases: LeaseServer::new(ledger, clock.clone(), config.internal.window_seconds.0),
+        public_limit: Arc::new(public_limit),
         limits: config.limits.clone(),
         clock,
     };
@@ -135,6 +144,13 @@ fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
         metrics: Arc::clone(&app.metrics),
         interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
     }
+}
+
+fn public_limit(config: &Config, clock: Clock, random: Random) -> Result<AddressLimit, Failure> {
+    let secret = Secret::new(random.bytes::<32>().map_err(Failure::failed)?.to_vec());
+    let limits = &config.limits;
+    let per_minute = limits.requests_per_minute_per_address.0;
+    Ok(AddressLimit::new("public", per_minute, limits, clock, &secret))
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {
