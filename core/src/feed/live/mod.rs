@@ -7,7 +7,9 @@
 
 mod answers;
 mod apply;
+mod asking;
 pub mod desk;
+mod intake;
 mod lease;
 mod load;
 mod member;
@@ -17,6 +19,7 @@ mod poller;
 mod replica;
 mod stream;
 mod tables;
+mod upkeep;
 mod vault;
 mod view;
 

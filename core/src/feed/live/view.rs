@@ -172,3 +172,67 @@ fn is_recent(bucket: Bucket<'_>, least: u32) -> bool {
     let newest = bucket.records().map(|record| record.sequence).max();
     newest.map_or(least == 0, |newest| reaches(version_of(newest), least))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::LocalMemory;
+    use super::super::meta::write_slot;
+    use super::*;
+    use crate::feed::Layout;
+    use crate::secret::Secret;
+    use crate::wire::feed::Layouts;
+
+    fn noted(number: u8) -> Noted {
+        let fingerprint = Fingerprint([number; 16]);
+        Noted { table: Table::Revocations, fingerprint, sequence: number.into() }
+    }
+
+    fn image() -> Image {
+        let layout = Layout::for_records(0);
+        let start = Position::start(ImageId([1; 16]));
+        Image {
+            id: Fingerprint([1; 16]),
+            set: Set::A,
+            layouts: Layouts { revocations: layout, api_keys: layout },
+            head: start,
+            copied: start,
+            copied_fence: 1,
+            records: [0; 2],
+        }
+    }
+
+    #[test]
+    fn what_a_replaced_poller_writes_late_does_not_pass_for_what_was_announced() {
+        let vault = Vault::new("c", &Secret::new(vec![1; 32]), [2; 32]).unwrap();
+        let (memory, image) = (LocalMemory::default(), image());
+        let write =
+            |head, number| write_slot(&memory, &vault, Set::A, head, &[noted(number)], 0).unwrap();
+        let announced = write(image.head, 7);
+        let mut view = View::new(&image);
+        assert_eq!(view.follow(&memory, &vault, announced, |_, _| ()), Progress::UpToDate);
+        write(image.head, 9);
+        let mut late = View::new(&image);
+        assert_eq!(late.follow(&memory, &vault, announced, |_, _| ()), Progress::Broken);
+        write(image.head, 7);
+        let mut healed = View::new(&image);
+        assert_eq!(healed.follow(&memory, &vault, announced, |_, _| ()), Progress::UpToDate);
+    }
+
+    #[test]
+    fn a_bucket_older_than_what_was_announced_is_not_believed() {
+        let vault = Vault::new("c", &Secret::new(vec![1; 32]), [2; 32]).unwrap();
+        let (memory, image) = (LocalMemory::default(), image());
+        let one = noted(7);
+        let index = image.layouts.revocations.bucket_of(&one.fingerprint);
+        let name = vault.bucket_name(Set::A, Table::Revocations, index);
+        let place = Vault::place(image.id(), Table::Revocations, index);
+        let empty = vault.buckets().seal(&place, Vec::new());
+        memory.set(&name, &empty, None).unwrap();
+        let mut view = View::new(&image);
+        let find = |view: &View| view.find(&memory, &vault, one.table, &one.fingerprint);
+        assert_eq!(find(&view), Ok(None));
+        let head = write_slot(&memory, &vault, Set::A, image.head, &[one], 0).unwrap();
+        assert_eq!(view.follow(&memory, &vault, head, |_, _| ()), Progress::UpToDate);
+        assert_eq!(find(&view), Err(Unreadable));
+    }
+}
