@@ -127,12 +127,7 @@ impl Admin {
         serde_json::from_slice(&answer).map_err(Failure::failed)
     }
 
-    async fn answer(
-        self,
-        method: Method,
-        path: &str,
-        body: Vec<u8>,
-    ) -> Result<Bytes, Failure> {
+    async fn answer(self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
         let stream = TokioIo::new(self.connection);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(Failure::failed)?;

@@ -61,9 +61,7 @@ pub(super) fn run(role: Role) -> Result<(), Failure> {
         Role::Delete(asked) => runtime.block_on(async {
             match place(&loaded(&asked.from.config)?).await? {
                 Place::Running(admin) => delete(admin, "roles", &asked).await,
-                Place::Direct(desk) => {
-                    desk.delete_role(&asked.name).await.map_err(Failure::failed)
-                }
+                Place::Direct(desk) => desk.delete_role(&asked.name).await.map_err(Failure::failed),
             }?;
             note("removed");
             Ok(())
@@ -120,7 +118,8 @@ fn show_roles(roles: &[RoleView], format: Format) -> Result<(), Failure> {
         return show::json(&roles);
     }
     let row = |view: &RoleView| {
-        let (inherits, permissions) = (list(&view.role, "inherits"), list(&view.role, "permissions"));
+        let (inherits, permissions) =
+            (list(&view.role, "inherits"), list(&view.role, "permissions"));
         vec![view.name.clone(), origin(view.origin), inherits, permissions]
     };
     let rows: Vec<_> = roles.iter().map(row).collect();
