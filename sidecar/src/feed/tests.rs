@@ -21,7 +21,7 @@ use crate::store::records::StoredRevocation;
 use crate::store::{Answer, Embedded, LogPosition, Store, Table, Transaction};
 
 /// Longest wait for something that takes milliseconds.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Source;
 

@@ -21,8 +21,11 @@ use crate::random::Random;
 use crate::store::{Embedded, LogPage, Store};
 use server::{Answer, Server};
 
+/// Whether it is the error that is expected.
+type Right = fn(&RefreshError) -> bool;
+
 /// Longest wait for something that takes milliseconds.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Home {
     _directory: tempfile::TempDir,
@@ -172,7 +175,7 @@ async fn what_is_no_key_set_changes_nothing() {
     issuers.refresh("https://corp", &source).await.unwrap();
     let symmetric = json!({"keys": [{"kty": "oct", "k": "AAAA"}]}).to_string();
     let elsewhere = "http://127.0.0.1:1/keys";
-    let cases: [(Answer, fn(&RefreshError) -> bool); 9] = [
+    let cases: [(Answer, Right); 9] = [
         (Answer::status(500), |it| matches!(it, RefreshError::Fetch(FetchError::Status(500)))),
         (Answer::redirect(elsewhere), |it| matches!(it, RefreshError::Fetch(FetchError::Redirect))),
         (Answer::redirect("/again"), |it| matches!(it, RefreshError::Fetch(FetchError::Redirect))),

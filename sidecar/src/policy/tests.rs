@@ -183,6 +183,7 @@ async fn a_file_that_what_was_made_does_not_fit_to_is_not_taken() {
     home.write(&POLICY.replace("viewer", "reader"));
     assert!(desk.reload());
     assert_eq!(desk.current().await.unwrap().document, before);
+    assert!(!desk.status().await.unwrap().problems.is_empty());
     // A start is not held up: the binding grants nothing meanwhile.
     let started = home.desk();
     assert_eq!(roles_of(&started).await, ["reader"]);
