@@ -70,7 +70,7 @@ section! {
         pub jwks: Option<Map<String, Value>>, optional;
         /// Where the sidecar fetches the public keys: an `https://` URL, or `http://` on loopback.
         pub jwks_uri: Option<NonEmpty>, optional;
-        /// Whether the sidecar finds `jwks_uri` by OpenID Connect Discovery, from `issuer`.
+        /// Whether the sidecar finds `jwks_uri` by OIDC Discovery, from `issuer`.
         pub discover: bool, default(false, false);
         /// Environment variable with the shared secret of HS* algorithms, as base64url. It serves
         /// tokens without `kid` only: a token with one names a key that does not exist.

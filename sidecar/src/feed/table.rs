@@ -72,7 +72,7 @@ impl MirrorTable {
         let mut less = 0_u64;
         for _ in 0..buckets.min(self.buckets.len()) {
             let hand = self.hand;
-            self.hand = hand.saturating_add(1) % self.buckets.len().max(1);
+            self.hand = hand.saturating_add(1).checked_rem(self.buckets.len()).unwrap_or(0);
             let Some(bucket) = self.buckets.get_mut(hand) else { continue };
             if Bucket(bucket).records().all(|record| keep(&record)) {
                 continue;

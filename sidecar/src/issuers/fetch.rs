@@ -80,23 +80,20 @@ impl Fetcher {
         allow_http: bool,
     ) -> Result<Self, TrustError> {
         let mut roots = RootCertStore::empty();
-        match ca_file {
-            Some(file) => {
-                for certificate in CertificateDer::pem_file_iter(file)? {
-                    roots.add(certificate?)?;
-                }
-                if roots.is_empty() {
-                    return Err(TrustError::Empty);
-                }
+        if let Some(file) = ca_file {
+            for certificate in CertificateDer::pem_file_iter(file)? {
+                roots.add(certificate?)?;
             }
-            None => {
-                let found = rustls_native_certs::load_native_certs();
-                for error in found.errors {
-                    tracing::warn!(%error, "the system's certificates cannot all be read");
-                }
-                // Old systems have some that nobody reads any more.
-                let _ = roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                return Err(TrustError::Empty);
             }
+        } else {
+            let found = rustls_native_certs::load_native_certs();
+            for error in found.errors {
+                tracing::warn!(%error, "the system's certificates cannot all be read");
+            }
+            // Old systems have some that nobody reads any more.
+            let _ = roots.add_parsable_certificates(found.certs);
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

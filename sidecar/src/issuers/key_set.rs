@@ -63,7 +63,7 @@ fn needed(key: &Map<String, Value>) -> Map<String, Value> {
     MEMBERS.iter().filter_map(|name| member(name)).collect()
 }
 
-/// The `jwks_uri` of the metadata of this issuer (OpenID Connect Discovery 1.0 §4.3).
+/// The `jwks_uri` of the metadata of this issuer (OIDC Discovery 1.0 §4.3).
 pub(super) fn jwks_uri(issuer: &str, body: &[u8]) -> Result<String, KeySetError> {
     let Ok(Value::Object(metadata)) = parse_strict(body) else { return Err(KeySetError::Json) };
     // Equal to the last letter: whoever can put a document at one path of a host must not speak for

@@ -22,7 +22,7 @@ const MIN_SECONDS: u64 = 5 * 60;
 const MAX_SECONDS: u64 = 24 * 3600;
 /// Pauses after failures grow from the one to the other.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LAST_PAUSE: Duration = Duration::from_secs(300);
+const LAST_PAUSE: Duration = Duration::from_mins(5);
 /// Tries to store what was fetched while other sidecars store theirs.
 const TRIES: usize = 8;
 
@@ -96,7 +96,8 @@ impl Issuers {
     /// Up to a tenth more.
     fn jittered(&self, duration: Duration) -> Duration {
         let part = self.random.bytes::<1>().map_or(0, |[byte]| u32::from(byte));
-        duration.saturating_add(duration.saturating_mul(part) / 2560)
+        let more = duration.saturating_mul(part).checked_div(2560).unwrap_or_default();
+        duration.saturating_add(more)
     }
 
     /// Asks the issuer and stores what it says.

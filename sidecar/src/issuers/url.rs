@@ -69,7 +69,7 @@ impl Url {
     }
 }
 
-/// Where the metadata of an issuer is (OpenID Connect Discovery 1.0 §4).
+/// Where the metadata of an issuer is (OIDC Discovery 1.0 §4).
 pub(super) fn discovery(issuer: &str) -> String {
     format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))
 }

@@ -42,6 +42,8 @@ struct State {
     loaded_at: u64,
     /// Why the file as it is now was refused.
     problems: Vec<String>,
+    /// Why what was made at run time does not fit to the file.
+    misfits: Vec<String>,
     /// What was handed out last.
     served: Option<Served>,
 }
@@ -90,6 +92,7 @@ impl PolicyDesk {
             file: Served::read(document).map_err(PolicyError::Invalid)?,
             loaded_at: clock.now().0,
             problems: Vec::new(),
+            misfits: Vec::new(),
             served: None,
         };
         Ok(Self { store, clock, metrics, file: file.to_owned(), state: Mutex::new(state) })
@@ -104,13 +107,17 @@ impl PolicyDesk {
         let additions = Additions::read(&*self.store).await?;
         let mut state = self.state();
         let served = match additions.merged(&state.file.document) {
-            Ok(served) => served,
+            Ok(served) => {
+                state.misfits.clear();
+                served
+            }
             // The file is another now, and what was made at run time does not fit to it.
             Err(problems) => {
                 self.metrics.policy_reload_failures.inc();
                 for problem in &problems {
                     tracing::error!(%problem, "what was made at run time does not fit to the policy");
                 }
+                state.misfits = problems;
                 // The file alone grants less, never more: additions only grant.
                 state.served.as_ref().unwrap_or(&state.file).clone()
             }
@@ -134,7 +141,7 @@ impl PolicyDesk {
             file: self.file.display().to_string(),
             hash: base64url::encode(hash.as_ref()),
             loaded_at: state.loaded_at,
-            problems: state.problems.clone(),
+            problems: state.problems.iter().chain(&state.misfits).cloned().collect(),
             roles_at_run_time: additions.roles.len(),
             bindings_at_run_time: additions.bindings.len(),
         })

@@ -95,15 +95,12 @@ pub(super) fn read_token(
     let token = token.trim();
     let read = UnverifiedToken::parse(token.as_bytes(), MAX_TOKEN_BYTES)
         .map_err(|_| RevokeError::Invalid("`token` is no token of the form that filters accept"))?;
-    let target = match read.unverified_token_id() {
-        Some(id) => RevocationTarget::Token {
-            issuer: read.unverified_issuer().to_owned(),
-            token_id: id.to_owned(),
-        },
-        None => {
-            let hash = digest::digest(&digest::SHA256, read.signing_input());
-            RevocationTarget::TokenDigest { digest: base64url::encode(hash.as_ref()) }
-        }
+    let target = if let Some(id) = read.unverified_token_id() {
+        let (issuer, token_id) = (read.unverified_issuer().to_owned(), id.to_owned());
+        RevocationTarget::Token { issuer, token_id }
+    } else {
+        let hash = digest::digest(&digest::SHA256, read.signing_input());
+        RevocationTarget::TokenDigest { digest: base64url::encode(hash.as_ref()) }
     };
     Ok((target, Some(read.unverified_expires_at())))
 }
