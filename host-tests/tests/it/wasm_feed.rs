@@ -406,7 +406,11 @@ fn whoever_writes_into_shared_data_can_stop_but_never_let_pass() {
         let poller = stand.poller();
         for (n, vm) in stand.process.vms().enumerate() {
             let o = vm.request(read_with(&revoked));
-            println!("{n} (poller {poller}): {:?} {:?}", o.reason(), vm.log_lines().iter().rev().take(3).collect::<Vec<_>>());
+            println!(
+                "{n} (poller {poller}): {:?} {:?}",
+                o.reason(),
+                vm.log_lines().iter().rev().take(3).collect::<Vec<_>>()
+            );
         }
         stand.assert_all(&revoked, Some("token-revoked"));
         stand.assert_all(&with_id("good"), None);
