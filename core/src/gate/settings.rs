@@ -100,14 +100,11 @@ impl Gate {
         }
         let mut keys = BTreeMap::new();
         for set in &settings.key_sets {
-            match KeySet::parse(&set.jwks, KeyOrigin::Fetched) {
-                Ok((parsed, _)) => {
-                    keys.insert(set.issuer.clone(), parsed);
-                }
-                Err(_) => {
-                    problems.push(format!("the sidecar's keys of {} are no JWK Set", set.issuer));
-                    keys.extend(self.taken.keys.remove_entry(&set.issuer));
-                }
+            if let Ok((parsed, _)) = KeySet::parse(&set.jwks, KeyOrigin::Fetched) {
+                keys.insert(set.issuer.clone(), parsed);
+            } else {
+                problems.push(format!("the sidecar's keys of {} are no JWK Set", set.issuer));
+                keys.extend(self.taken.keys.remove_entry(&set.issuer));
             }
         }
         // Issuers that left are gone with what is replaced here.

@@ -77,9 +77,11 @@ pub struct Gate {
     unknown_told: BTreeMap<usize, u64>,
 }
 
+type Find = dyn Fn(&str) -> Option<String>;
+
 /// Looks up the environment variables that a configuration or a policy names.
 #[derive(Clone)]
-pub struct Environment(Rc<dyn Fn(&str) -> Option<String>>);
+pub struct Environment(Rc<Find>);
 
 impl Environment {
     /// An environment.

@@ -193,7 +193,7 @@ impl Bench {
                 assert_eq!(note.reason, Some(expected));
                 assert_eq!(answer.status, expected.status());
             }
-            other => panic!("{other:?}"),
+            other @ Step::Forward(_) => panic!("{other:?}"),
         }
     }
 
@@ -201,7 +201,7 @@ impl Bench {
     fn forwarded(&mut self, method: &str, path: &str, more: &[Field<'_>]) -> super::Forward {
         match self.ask(method, path, more) {
             Step::Forward(forward) => forward,
-            other => panic!("{other:?}"),
+            other @ Step::Answer(..) => panic!("{other:?}"),
         }
     }
 }
@@ -296,7 +296,7 @@ fn a_token_without_the_scope_is_told_which_would_do() {
             let (_, challenge) = &answer.headers[1];
             assert!(challenge.ends_with("scope=\"things:read\""), "{challenge}");
         }
-        other => panic!("{other:?}"),
+        other @ Step::Forward(_) => panic!("{other:?}"),
     }
 }
 
@@ -502,7 +502,7 @@ fn the_health_path_tells_the_state() {
     let mut bench = bench_of(&config(true));
     let status = |bench: &mut Bench| match bench.ask("GET", "/.wardgate/healthz", &[]) {
         Step::Answer(answer, _) => (answer.status, String::from_utf8(answer.body).unwrap()),
-        other => panic!("{other:?}"),
+        other @ Step::Forward(_) => panic!("{other:?}"),
     };
     assert_eq!(
         status(&mut bench),

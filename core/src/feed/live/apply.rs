@@ -74,7 +74,7 @@ fn write_record(
     now_seconds: u64,
 ) -> bool {
     let Noted { table, fingerprint, sequence } = *noted;
-    let index = super::tables::layout(&image.layouts, table).bucket_of(&fingerprint);
+    let index = super::tables::layout(image.layouts, table).bucket_of(&fingerprint);
     let name = vault.bucket_name(image.set, table, index);
     let place = Vault::place(image.id(), table, index);
     let record = Record { fingerprint, sequence, content };

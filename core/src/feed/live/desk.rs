@@ -92,6 +92,9 @@ impl Desk {
         self.log = self.log.saturating_add(1);
         self.base = base;
         self.changes.clear();
+        for (sequence, _) in self.tables.values_mut() {
+            *sequence = base;
+        }
     }
 
     /// How many records a table has.
@@ -99,7 +102,8 @@ impl Desk {
         self.tables.keys().filter(|(of, _)| *of == table).count()
     }
 
-    fn head(&self) -> u64 {
+    /// The sequence of the last change.
+    pub fn head(&self) -> u64 {
         self.base.saturating_add(u64::try_from(self.changes.len()).unwrap_or(0))
     }
 

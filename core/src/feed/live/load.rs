@@ -82,7 +82,7 @@ impl Load {
             received: 0,
             must_reach: 0,
             caught_up: None,
-            lanes: Table::ALL.into_iter().flat_map(|table| lanes(&layouts, table)).collect(),
+            lanes: Table::ALL.into_iter().flat_map(|table| lanes(layouts, table)).collect(),
             next_copy: 0,
         }
     }
@@ -115,7 +115,7 @@ impl Load {
 
     /// The path that a piece is asked for with.
     pub(super) fn path(&self, asked: PieceAsked) -> String {
-        let bits = layout(&self.image.layouts, asked.table).bucket_bits;
+        let bits = layout(self.image.layouts, asked.table).bucket_bits;
         let (table, first) = (asked.table.word(), asked.first);
         let (image, cursor) = (base64url::encode(&self.image.id.0), &self.begun);
         format!(
@@ -139,7 +139,7 @@ impl Load {
         bytes: &[u8],
     ) -> bool {
         self.not_answered(asked);
-        let all = layout(&self.image.layouts, asked.table).buckets();
+        let all = layout(self.image.layouts, asked.table).buckets();
         let Some(piece) = Piece::read(bytes, asked.first, all) else { return false };
         let end = self.lanes.get(asked.lane).map_or(0, |lane| lane.end);
         let mut records = 0_u64;
@@ -184,7 +184,7 @@ pub(super) fn count(records: &mut [u64; 2], table: Table, more: u64) {
     *records = records.saturating_add(more);
 }
 
-fn lanes(layouts: &Layouts, table: Table) -> impl Iterator<Item = Lane> {
+fn lanes(layouts: Layouts, table: Table) -> impl Iterator<Item = Lane> {
     let all = layout(layouts, table).buckets();
     let width = all.div_ceil(LANES).max(1);
     (0..LANES).map(move |lane| {

@@ -46,7 +46,7 @@ pub struct MemberLimits {
 /// A VM's part in the feed of its process: it follows, and if it has the lease it polls.
 #[derive(Debug)]
 pub struct Member {
-    vault: Rc<Vault>,
+    pub(super) vault: Rc<Vault>,
     holder: Fingerprint,
     replica: Replica,
     poller: Option<Poller>,

@@ -459,7 +459,7 @@ impl Poller {
         let set = meta.image.map_or(Set::A, |image| image.set.other());
         match (call, answer.reload) {
             (Call::CatchUp, true) => {
-                self.start_load(set, answer.layouts, answer.cursor, figures, now)
+                self.start_load(set, answer.layouts, answer.cursor, figures, now);
             }
             (Call::CatchUp, false) => self.take_catch_up(answer, now),
             (_, true) => {

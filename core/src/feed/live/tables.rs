@@ -29,7 +29,7 @@ enum Piece {
     Filter { table: Table, offset: usize },
 }
 
-pub(super) fn layout(layouts: &Layouts, table: Table) -> Layout {
+pub(super) fn layout(layouts: Layouts, table: Table) -> Layout {
     match table {
         Table::Revocations => layouts.revocations,
         Table::ApiKeys => layouts.api_keys,
@@ -64,7 +64,7 @@ impl Tables {
     }
 
     pub(super) fn bucket_of(&self, table: Table, fingerprint: &Fingerprint) -> u32 {
-        layout(&self.layouts, table).bucket_of(fingerprint)
+        layout(self.layouts, table).bucket_of(fingerprint)
     }
 
     /// Takes up that a record of this change stands in its bucket.
