@@ -31,6 +31,7 @@ pub(crate) fn walk(stage: &mut Stage, screen: &mut Screen) -> Result<()> {
     walk.roles()?;
     walk.api_keys()?;
     walk.revocations()?;
+    walk.rate_limits()?;
     walk.forgeries()?;
     walk.without_the_sidecar()
 }
@@ -142,6 +143,18 @@ impl Walk<'_> {
         self.soon("all of mallory's, revoked", &read(&phone), "401 token-revoked")?;
         let alice = self.issue("alice", &["--role", "viewer"])?;
         self.send("alice has nothing to do with it", &read(&alice), "200")
+    }
+
+    fn rate_limits(&mut self) -> Result<()> {
+        self.screen.heading("A rate limit: three reports a minute for each person");
+        let request = |token: &str| Request::get("/reports/1").bearer(token);
+        let alice = self.issue("alice", &["--role", "viewer"])?;
+        for turn in ["first", "second", "third"] {
+            self.send(&format!("alice's {turn}"), &request(&alice), "200")?;
+        }
+        self.send("alice's fourth", &request(&alice), "429 rate-limited")?;
+        let bob = self.issue("bob", &["--role", "viewer"])?;
+        self.send("bob's first", &request(&bob), "200")
     }
 
     /// Sends until the answer is as expected, and says how long it took.
