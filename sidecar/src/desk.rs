@@ -22,7 +22,10 @@ use crate::config::IssuerSection;
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{Sealed, StoreKeys, UnsealError};
-use crate::store::{Store, StoreError, StoreStat, StoredSigningKey};
+use crate::store::records::{
+    StoredSigningKey, api_keys as stored_api_keys, secrets, signing_keys as stored_signing_keys,
+};
+use crate::store::{Store, StoreError, StoreStat};
 
 /// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
 /// revision in the snapshot.
@@ -74,7 +77,7 @@ impl Desk {
         let context = "api-key-digest-key";
         let new = Secret::new(random.bytes::<32>()?.to_vec());
         let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
-        let stands = store.digest_key_or_insert(&sealed).await?;
+        let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
         tell_of_old_key(store_keys, context, &stands);
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
@@ -102,7 +105,7 @@ impl Desk {
         let start = hash.as_ref().get(..16).unwrap_or_default();
         Ok(Snapshot {
             generation: base64url::encode(start),
-            api_key_revision: self.store.api_key_revision().await?,
+            api_key_revision: self.store.log_head().await?.sequence,
             api_key_digest_key,
             key_sets,
         })
@@ -125,8 +128,8 @@ impl Desk {
     pub async fn lookup(&self, id: &str) -> Result<ApiKeyLookupAnswer, StoreError> {
         // The revision first: if the key changes in between, the answer is of the older revision,
         // and a filter that has heard of the newer one asks again.
-        let api_key_revision = self.store.api_key_revision().await?;
-        let record = self.store.api_key(id).await?.map(|stored| stored.record);
+        let api_key_revision = self.store.log_head().await?.sequence;
+        let record = stored_api_keys::get(&*self.store, id).await?.map(|stored| stored.record);
         Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS, api_key_revision })
     }
 }
@@ -138,7 +141,7 @@ async fn signing_keys(
     issuer: &IssuerSection,
     clock: &Clock,
 ) -> Result<SigningKeys, OpenDeskError> {
-    let known = store.signing_keys().await?;
+    let known = stored_signing_keys::all(store).await?;
     let mut keys: Vec<SigningKey> = Vec::new();
     for algorithm in &issuer.algorithms {
         if keys.iter().any(|key| key.algorithm() == *algorithm) {
@@ -149,7 +152,7 @@ async fn signing_keys(
             stored.clone()
         } else {
             let new = new_signing_key(*algorithm, store_keys, clock)?;
-            store.signing_key_or_insert(&new).await?
+            stored_signing_keys::get_or_insert(store, &new).await?
         };
         let context = seal_context(&stored.kid);
         let pkcs8 = store_keys.open(&context, &stored.private)?;

@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::{Embedded, Store as _};
+use crate::store::Embedded;
+use crate::store::records::api_keys;
 
 fn store_keys() -> StoreKeys {
     StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap()
@@ -112,10 +113,10 @@ async fn a_key_named_like_the_id_of_another_is_not_revoked_in_its_place() {
     let desk = Desk::open(store.clone(), &keys, issuer_section(), clock, random).await.unwrap();
     let id = desk.create_api_key(ci()).await.unwrap().view.id;
     // As an older version let it be made.
-    let mut other = store.api_key(&id).await.unwrap().unwrap();
+    let mut other = api_keys::get(&*store, &id).await.unwrap().unwrap();
     other.record.name.clone_from(&id);
     "decoy".clone_into(&mut other.record.id);
-    store.insert_api_key(&other).await.unwrap();
+    api_keys::insert(&*store, &other).await.unwrap();
     let revoked = desk.change_api_key(&id, ApiKeyAction::Revoke).await.unwrap();
     assert_eq!((revoked.id, revoked.state), (id, ApiKeyState::Revoked));
     assert_eq!(desk.api_key("decoy").await.unwrap().state, ApiKeyState::Active);

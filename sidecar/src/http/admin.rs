@@ -90,8 +90,11 @@ impl From<ApiKeyError> for Problem {
             ApiKeyError::Store(StoreError::NameTaken | StoreError::IdTaken) => {
                 (StatusCode::CONFLICT, "name-taken")
             }
-            ApiKeyError::Store(StoreError::Changed) => (StatusCode::CONFLICT, "changed"),
-            ApiKeyError::Store(StoreError::Failed(_)) | ApiKeyError::Random(_) => {
+            ApiKeyError::Store(StoreError::Changed | StoreError::Conflict { .. }) => {
+                (StatusCode::CONFLICT, "changed")
+            }
+            ApiKeyError::Store(StoreError::Failed(_) | StoreError::Invalid(_))
+            | ApiKeyError::Random(_) => {
                 return Self::internal(&error);
             }
         };

@@ -6,7 +6,8 @@ use wardgate_core::wire::{ApiKeyRecord, ApiKeyState};
 
 use super::Desk;
 use crate::random::RandomError;
-use crate::store::{StoreError, StoredApiKey};
+use crate::store::StoreError;
+use crate::store::records::{StoredApiKey, api_keys};
 
 /// Longest name of a key, and of each role and scope.
 const MAX_NAME_BYTES: usize = 128;
@@ -159,7 +160,7 @@ impl Desk {
             },
             created_at: now.0,
         };
-        self.store.insert_api_key(&stored).await?;
+        api_keys::insert(&*self.store, &stored).await?;
         tracing::info!(id = %stored.record.id, name = %stored.record.name, "API key created");
         Ok(CreatedApiKey { api_key: key.expose().to_owned(), view: stored.into() })
     }
@@ -186,7 +187,7 @@ impl Desk {
     ///
     /// [`ApiKeyError`] when the store fails.
     pub async fn api_keys(&self) -> Result<ApiKeyList, ApiKeyError> {
-        let keys = self.store.api_keys().await?;
+        let keys = api_keys::all(&*self.store).await?;
         Ok(ApiKeyList { api_keys: keys.into_iter().map(ApiKeyView::from).collect() })
     }
 
@@ -201,11 +202,12 @@ impl Desk {
 
     async fn find(&self, name_or_id: &str) -> Result<StoredApiKey, ApiKeyError> {
         // The id first: a key named like the id of another must not be the one that is revoked.
-        if let Some(found) = self.store.api_key(name_or_id).await? {
+        if let Some(found) = api_keys::get(&*self.store, name_or_id).await? {
             return Ok(found);
         }
-        let id = self.store.api_key_named(name_or_id).await?.ok_or(ApiKeyError::Unknown)?;
-        self.store.api_key(&id).await?.ok_or(ApiKeyError::Unknown)
+        let id = api_keys::id_of_name(&*self.store, name_or_id).await?;
+        let id = id.ok_or(ApiKeyError::Unknown)?;
+        api_keys::get(&*self.store, &id).await?.ok_or(ApiKeyError::Unknown)
     }
 
     /// Changes the state of an API key. Doing again what is done is no error.
@@ -225,7 +227,7 @@ impl Desk {
         }
         let mut after = before.clone();
         after.record.state = state;
-        self.store.replace_api_key(&before, &after).await?;
+        api_keys::replace(&*self.store, &before, &after).await?;
         tracing::info!(id = %after.record.id, name = %after.record.name, ?action, "API key changed");
         Ok(after.into())
     }
