@@ -11,6 +11,8 @@ use crate::config::LimitsSection;
 use crate::desk::Desk;
 use crate::http::BodyBudget;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
+use crate::usage::UsageRecorder;
 
 /// The state behind every request.
 pub struct App {
@@ -20,6 +22,10 @@ pub struct App {
     pub desk: Desk,
     /// The audit log.
     pub audit: AuditSink,
+    /// How API keys are used.
+    pub usage: Arc<UsageRecorder>,
+    /// Who is told of API keys that end soon.
+    pub notifier: Notifier,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The secret that filters share with the sidecar.

@@ -13,12 +13,14 @@ use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
 
 pub use api_keys::{
-    ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
+    RotateApiKey, Swept, UpdateApiKey,
 };
 pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
 
 use crate::clock::Clock;
-use crate::config::IssuerSection;
+use crate::config::{ApiKeysSection, IssuerSection};
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{Sealed, StoreKeys, UnsealError};
@@ -39,6 +41,8 @@ pub struct Desk {
     keys: SigningKeys,
     digest_key: Secret,
     issuer: IssuerSection,
+    api_keys: ApiKeysSection,
+    store_keys: StoreKeys,
 }
 
 /// Why the desk cannot be opened.
@@ -81,7 +85,18 @@ impl Desk {
         let digest_key = store_keys.open(context, &stands)?;
         tell_of_old_key(store_keys, context, &stands);
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
-        Ok(Self { clock, random, store, keys, digest_key, issuer })
+        let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
+        Ok(Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys })
+    }
+
+    /// With these settings for the life of API keys.
+    pub fn with_api_keys(self, api_keys: ApiKeysSection) -> Self {
+        Self { api_keys, ..self }
+    }
+
+    /// The store behind the desk.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// The public keys.

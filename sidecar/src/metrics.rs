@@ -27,6 +27,18 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Counts of the use of API keys that there was no room for.
+    pub usage_dropped: Counter,
+    /// Notices that the webhook has taken.
+    pub notices_sent: Counter,
+    /// Notices that it has not.
+    pub notices_failed: Counter,
+    /// API keys that got a new secret by schedule.
+    pub api_keys_rotated: Counter,
+    /// API keys that were forgotten, long after their end.
+    pub api_keys_forgotten: Counter,
+    /// Warnings of the end of API keys.
+    pub api_key_warnings: Counter,
 }
 
 /// Labels of a request. The route is a pattern of the router, never a path of a client: each
@@ -68,6 +80,12 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            usage_dropped: Counter::default(),
+            notices_sent: Counter::default(),
+            notices_failed: Counter::default(),
+            api_keys_rotated: Counter::default(),
+            api_keys_forgotten: Counter::default(),
+            api_key_warnings: Counter::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -92,6 +110,16 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        for (name, help, counter) in [
+            ("usage_dropped", "Counts of API keys that there was no room for", &metrics.usage_dropped),
+            ("notices_sent", "Notices that the webhook has taken", &metrics.notices_sent),
+            ("notices_failed", "Notices that it has not", &metrics.notices_failed),
+            ("api_keys_rotated", "API keys with a new secret by schedule", &metrics.api_keys_rotated),
+            ("api_keys_forgotten", "API keys forgotten after their end", &metrics.api_keys_forgotten),
+            ("api_key_warnings", "Warnings of the end of API keys", &metrics.api_key_warnings),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
         metrics
     }
 

@@ -74,7 +74,8 @@ async fn direct(loaded: &Loaded) -> Result<Office, Failure> {
     let issuer = loaded.config.issuer.clone();
     let (clock, random) = (Clock::system(), Random::system());
     let desk = Desk::open(store, &loaded.store_keys, issuer, clock, random).await;
-    desk.map(|desk| Office::Direct(Box::new(desk))).map_err(Failure::failed)
+    let desk = desk.map_err(Failure::failed)?;
+    Ok(Office::Direct(Box::new(desk.with_api_keys(loaded.config.api_keys.clone()))))
 }
 
 impl Admin {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::Failure;
 use crate::app::App;
@@ -12,10 +13,13 @@ use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::keeper::Keeper;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::random::Random;
 use crate::store;
+use crate::usage::UsageRecorder;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -39,8 +43,12 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // this signal does not kill.
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
-    let app = Arc::new(open(&loaded).await?);
+    let (stopping, stopped) = watch::channel(false);
+    let app = Arc::new(open(&loaded, stopped).await?);
     let listeners = listen(&loaded).await?;
+    let config = &loaded.config;
+    let keeper = Keeper::start(&app, &config.usage, &config.api_keys, stopping);
+    let keeper = keeper.map_err(Failure::failed)?;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -48,6 +56,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    keeper.stop().await;
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -57,20 +66,31 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(loaded: &Loaded) -> Result<App, Failure> {
+async fn open(loaded: &Loaded, stopped: watch::Receiver<bool>) -> Result<App, Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let config = &loaded.config;
     // The store comes first: it knows whether another sidecar runs.
     let store = store::open(&loaded.store).await.map_err(Failure::Store)?;
     let desk = Desk::open(store, &loaded.store_keys, config.issuer.clone(), clock.clone(), random);
-    let desk = desk.await.map_err(Failure::failed)?;
+    let desk = desk.await.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let metrics = Arc::new(Metrics::new());
+    let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
+    let (notify, counted) = (loaded.notify.clone(), Arc::clone(&metrics));
+    let notifier = Notifier::start(notify, clock.clone(), random, counted, stopped);
     let file = loaded.resolve(&config.audit.file);
-    let audit =
-        AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
+    let counter = Arc::clone(&usage);
+    let audit = AuditSink::open_observed(
+        &file,
+        config.audit.rotate_bytes.0,
+        clock.clone(),
+        Arc::clone(&metrics),
+        Box::new(move |event| counter.observe(event)),
+    );
     Ok(App {
         desk,
         audit: audit.map_err(Failure::failed)?,
+        usage,
+        notifier: notifier.map_err(Failure::failed)?,
         metrics,
         feed_secret: loaded.feed_secret.clone(),
         window_seconds: config.internal.window_seconds.0,
