@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{ApiKeysSection, IssuerSection};
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
-use crate::seal::{Sealed, StoreKeys, UnsealError};
+use crate::seal::{StoreKeys, UnsealError};
 use crate::store::records::{
     StoredSigningKey, api_keys as stored_api_keys, secrets, signing_keys as stored_signing_keys,
 };
@@ -83,7 +83,6 @@ impl Desk {
         let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
         let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
-        tell_of_old_key(store_keys, context, &stands);
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
         let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
         Ok(Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys })
@@ -94,9 +93,9 @@ impl Desk {
         Self { api_keys, ..self }
     }
 
-    /// The store behind the desk.
-    pub fn store(&self) -> &dyn Store {
-        &*self.store
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The public keys.
@@ -171,18 +170,9 @@ async fn signing_keys(
         };
         let context = seal_context(&stored.kid);
         let pkcs8 = store_keys.open(&context, &stored.private)?;
-        tell_of_old_key(store_keys, &context, &stored.private);
         keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(stored.created_at))?);
     }
     Ok(SigningKeys::new(keys))
-}
-
-/// Whoever takes an old key out of the file must know what it still opens: without it the next start
-/// fails.
-fn tell_of_old_key(store_keys: &StoreKeys, context: &str, sealed: &Sealed) {
-    if !store_keys.is_current(sealed) {
-        tracing::warn!(secret = context, "is sealed under an older store key: keep that key");
-    }
 }
 
 fn new_signing_key(

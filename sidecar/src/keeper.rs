@@ -81,7 +81,7 @@ async fn flush(app: Arc<App>, interval: Duration, mut stopped: watch::Receiver<b
             // Failing, it would be full at once again.
             () = app.usage.is_full(), if !failing => false,
         };
-        let flushed = tokio::time::timeout(LAST_FLUSH, app.usage.flush(app.desk.store())).await;
+        let flushed = tokio::time::timeout(LAST_FLUSH, app.usage.flush(&**app.desk.store())).await;
         let error = match flushed {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::random::Random;
 use crate::store;
+use crate::store::upkeep::Upkeep;
 use crate::usage::UsageRecorder;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
@@ -45,6 +47,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     let _heard = signal(size).map_err(Failure::failed)?;
     let (stopping, stopped) = watch::channel(false);
     let app = Arc::new(open(&loaded, stopped).await?);
+    let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
     let config = &loaded.config;
     let keeper = Keeper::start(&app, &config.usage, &config.api_keys, stopping);
@@ -57,6 +60,8 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     };
     http::serve(&app, listeners, stop).await;
     keeper.stop().await;
+    // Nothing of it is half done: each step is one transaction.
+    upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -99,6 +104,16 @@ async fn open(loaded: &Loaded, stopped: watch::Receiver<bool>) -> Result<App, Fa
         limits: config.limits.clone(),
         clock,
     })
+}
+
+fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
+    Upkeep {
+        store: Arc::clone(app.desk.store()),
+        keys: loaded.store_keys.clone(),
+        clock: app.clock.clone(),
+        metrics: Arc::clone(&app.metrics),
+        interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
+    }
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

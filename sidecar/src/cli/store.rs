@@ -44,8 +44,8 @@ async fn copy(asked: &MigrateStore) -> Result<(), Failure> {
     let to = loaded(&asked.target)?;
     let source = opened(&from, true).await?;
     let target = opened(&to, false).await?;
-    let now = Clock::system().now();
-    let migrated = migrate(&*source, &*target, &to.store_keys, now, |table, done, total| {
+    let clock = Clock::system();
+    let migrated = migrate(&*source, &*target, &to.store_keys, &clock, |table, done, total| {
         note(&format!("{}: {done} of {total}", table.name()));
     });
     let migrated = migrated.await.map_err(Failure::failed)?;

@@ -106,7 +106,13 @@ impl WebhookUrl {
             None => authority.split_once(':').unwrap_or((authority, "")),
         };
         let port = match port {
-            "" => if tls { 443 } else { 80 },
+            "" => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             port => port.parse().ok()?,
         };
         let loopback = host == "localhost"
@@ -160,20 +166,28 @@ mod tests {
 
     #[test]
     fn a_webhook_is_encrypted_or_on_this_machine() {
-        let parts = |text: &str| {
-            WebhookUrl::parse(text).map(|url| (url.tls, url.host, url.port, url.path))
-        };
-        let owned = |tls, host: &str, port, path: &str| {
-            Some((tls, host.to_owned(), port, path.to_owned()))
-        };
+        let parts =
+            |text: &str| WebhookUrl::parse(text).map(|url| (url.tls, url.host, url.port, url.path));
+        let owned =
+            |tls, host: &str, port, path: &str| Some((tls, host.to_owned(), port, path.to_owned()));
         assert_eq!(parts("https://a.example/x?y=1"), owned(true, "a.example", 443, "/x?y=1"));
         assert_eq!(parts("https://a.example?y"), owned(true, "a.example", 443, "/?y"));
         assert_eq!(parts("http://127.0.0.1:81"), owned(false, "127.0.0.1", 81, "/"));
         assert_eq!(parts("http://[::1]:81/"), owned(false, "::1", 81, "/"));
         for wrong in [
-            "", "a.example", "http://a.example/", "http://10.0.0.1/", "https:///x", "https://u:p@h/",
-            "https://h:0x1/", "https://h:99999/", "https://h/#f", "https://h/ x", "ftp://h/",
-            "http://[::1]81/", "http://localhost.example/",
+            "",
+            "a.example",
+            "http://a.example/",
+            "http://10.0.0.1/",
+            "https:///x",
+            "https://u:p@h/",
+            "https://h:0x1/",
+            "https://h:99999/",
+            "https://h/#f",
+            "https://h/ x",
+            "ftp://h/",
+            "http://[::1]81/",
+            "http://localhost.example/",
         ] {
             assert_eq!(parts(wrong), None, "{wrong}");
         }

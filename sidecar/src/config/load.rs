@@ -215,12 +215,7 @@ fn feed_secret(text: &[u8], at: &At<'_>, problems: &mut Problems) -> Option<Secr
     shared_secret(text, "the feed secret", at, problems)
 }
 
-fn shared_secret(
-    text: &[u8],
-    what: &str,
-    at: &At<'_>,
-    problems: &mut Problems,
-) -> Option<Secret> {
+fn shared_secret(text: &[u8], what: &str, at: &At<'_>, problems: &mut Problems) -> Option<Secret> {
     let bytes = base64url::decode(text.trim_ascii());
     match bytes {
         Some(bytes) if bytes.len() >= MIN_SECRET_BYTES => Some(Secret::new(bytes)),

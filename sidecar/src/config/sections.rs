@@ -75,6 +75,9 @@ section! {
         pub path: Option<NonEmpty>, optional;
         /// A Redis or Valkey, for several sidecars.
         pub redis: Option<RedisSection>, optional;
+        /// How often entries whose time is over are removed, in seconds. They count for nothing
+        /// before that; they take room.
+        pub clean_up_interval_seconds: Bounded<1, 86_400>, default(Bounded(60), 60);
     }
 }
 

@@ -28,9 +28,8 @@ mod tests {
     #[test]
     fn the_signature_is_of_time_id_and_body() {
         let secret = Secret::new(b"0123456789abcdef0123456789abcdef".to_vec());
-        let signed = |now, id: &str, body: &str| {
-            sign(&secret, UnixSeconds(now), id, body.as_bytes())
-        };
+        let signed =
+            |now, id: &str, body: &str| sign(&secret, UnixSeconds(now), id, body.as_bytes());
         // Computed with Python: hmac.new(key, b"1000.n1.{}", "sha256").hexdigest()
         let expected = "t=1000,v1=f0bc61b817f3b41a9f776efa06db0a0296177ea44bdfeb55bce77c7c9e9c0aea";
         assert_eq!(signed(1000, "n1", "{}"), expected);

@@ -15,7 +15,8 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
     ReadableTableMetadata as _, WriteTransaction,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::watch;
 use wardgate_core::time::UnixSeconds;
 
 use self::layout::{ENDS, FORMAT, LOG, head, is_over, value_and_end, values};
@@ -43,7 +44,7 @@ struct Inner {
     random: Random,
     /// Transactions that wait for the disk. Those that wait at once go there with one sync.
     waiting: Mutex<Vec<Waiting>>,
-    writing: Arc<tokio::sync::Mutex<()>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// The head of the log; another only after it is on disk.
     head: watch::Sender<LogPosition>,
 }
@@ -81,9 +82,9 @@ impl Embedded {
         let link = random.bytes().map_err(|error| failed(&error))?;
         let head = prepared(&database, link).map_err(|error| failed(&error))?;
         let (head, _) = watch::channel(head);
-        let (waiting, writing) = (Mutex::default(), Arc::default());
+        let (waiting, turn) = (Mutex::default(), Arc::default());
         let path = path.into();
-        Ok(Self(Arc::new(Inner { database, path, clock, random, waiting, writing, head })))
+        Ok(Self(Arc::new(Inner { database, path, clock, random, waiting, turn, head })))
     }
 
     fn read<T: Send + 'static>(
@@ -100,7 +101,7 @@ impl Embedded {
         &self,
         write: impl FnOnce(&Inner, &WriteTransaction) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = Arc::clone(&self.0.writing).lock_owned().await;
+        let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let inner = Arc::clone(&self.0);
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -118,17 +119,22 @@ impl Embedded {
         transaction.check()?;
         let (sender, mut answer) = oneshot::channel();
         self.0.waiting().push(Waiting { transaction, answer: sender });
-        let turn = Arc::clone(&self.0.writing).lock_owned().await;
-        // Whoever had the turn before may have taken this one along.
-        if let Ok(answer) = answer.try_recv() {
-            return answer;
+        let mut turn = Arc::clone(&self.0.turn).lock_owned().await;
+        loop {
+            // Whoever had the turn before may have taken this one along.
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(TryRecvError::Empty) => {}
+                Err(error @ TryRecvError::Closed) => return Err(failed(error)),
+            }
+            let inner = Arc::clone(&self.0);
+            // Waited for to its end, so that the file is free once nobody commits.
+            let task = tokio::task::spawn_blocking(move || {
+                inner.write_group();
+                turn
+            });
+            turn = task.await.map_err(failed)?;
         }
-        let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            inner.write_group();
-        });
-        answer.await.map_err(failed)?
     }
 }
 
@@ -138,19 +144,13 @@ impl Inner {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes those that wait, first come first served, until one's own must have been among them.
+    /// Writes those that wait, first come first served.
     fn write_group(&self) {
-        loop {
-            let mut waiting = self.waiting();
-            let size = waiting.len().min(GROUP);
-            let group: Vec<Waiting> = waiting.drain(..size).collect();
-            let last = waiting.is_empty();
-            drop(waiting);
-            self.write_together(group);
-            if last {
-                return;
-            }
-        }
+        let mut waiting = self.waiting();
+        let size = waiting.len().min(GROUP);
+        let group = waiting.drain(..size).filter(|one| !one.answer.is_closed()).collect();
+        drop(waiting);
+        self.write_together(group);
     }
 
     fn write_together(&self, group: Vec<Waiting>) {

@@ -24,13 +24,16 @@ pub struct LogPosition {
     pub link: [u8; 16],
 }
 
+/// An entry and its place.
+pub type LogEntry = (LogPosition, Vec<u8>);
+
 /// What came after a place.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LogPage {
     /// The entries in order, each with its place; none if the place is the head.
     Entries {
         /// The entries.
-        entries: Vec<(LogPosition, Vec<u8>)>,
+        entries: Vec<LogEntry>,
     },
     /// The place is not in the log, or no longer: read the tables anew.
     Unknown,
@@ -43,8 +46,7 @@ pub struct ParseLogPositionError;
 
 impl fmt::Display for LogPosition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}-", self.sequence)?;
-        self.link.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        write!(formatter, "{}-{}", self.sequence, link_digits(&self.link))
     }
 }
 
@@ -61,6 +63,12 @@ impl FromStr for LogPosition {
         let link = parse_link(link.as_bytes()).ok_or(ParseLogPositionError)?;
         Ok(Self { sequence: parsed, link })
     }
+}
+
+/// A link as 32 lower-case hexadecimal digits.
+pub(super) fn link_digits(link: &[u8; 16]) -> String {
+    let digit = |value| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    link.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The link that 32 lower-case hexadecimal digits are.

@@ -12,6 +12,7 @@ use super::{
     Entry, LogPosition, MAX_TRANSACTION_BYTES, Pages, Store, StoreError, Table, Transaction,
     from_json,
 };
+use crate::clock::Clock;
 use crate::seal::{Sealed, StoreKeys};
 
 /// Entries that are added at once: one sync of the disk, one wait for replicas.
@@ -58,8 +59,7 @@ pub enum MigrateError {
     Differs(&'static str),
 }
 
-/// Everything in a store that stays for a while, by table and key: its digest and end. A million
-/// entries take some 100 MB.
+/// Everything in a store, by table and key: its digest and end. A million entries take some 100 MB.
 type Survey = BTreeMap<(Table, String), ([u8; 32], Option<UnixSeconds>)>;
 
 /// Copies all entries. Everything that is in the target must be in the source too, so that a
@@ -73,13 +73,14 @@ pub async fn migrate(
     source: &dyn Store,
     target: &dyn Store,
     target_keys: &StoreKeys,
-    now: UnixSeconds,
+    clock: &Clock,
     mut progress: impl FnMut(Table, u64, u64),
 ) -> Result<Migrated, MigrateError> {
-    let wanted = survey(source, now).await.map_err(MigrateError::Source)?;
+    let wanted = survey(source).await.map_err(MigrateError::Source)?;
     let head = source.log_head().await.map_err(MigrateError::Source)?;
-    let there = survey(target, now).await.map_err(MigrateError::Target)?;
-    if let Some(((table, _), _)) = there.iter().find(|(key, hash)| wanted.get(key) != Some(*hash)) {
+    let there = survey(target).await.map_err(MigrateError::Target)?;
+    let strange = there.iter().find(|(key, entry)| wanted.get(key) != Some(*entry));
+    if let Some(((table, _), _)) = strange {
         return Err(MigrateError::NotEmpty(table.name()));
     }
     check_secrets(source, target_keys).await?;
@@ -103,7 +104,7 @@ pub async fn migrate(
         }
     }
     target.begin_log_anew().await.map_err(MigrateError::Target)?;
-    verify(source, target, &wanted, head, now).await?;
+    let wanted = verify(source, target, wanted, head, clock).await?;
     let records = Table::ALL.map(|table| (table.name().to_owned(), count(&wanted, table)));
     Ok(Migrated { copied, records: records.into(), digest: digest(&wanted) })
 }
@@ -132,37 +133,39 @@ fn batches(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
 async fn add(target: &dyn Store, table: Table, entries: Vec<Entry>) -> Result<(), StoreError> {
     let mut transaction = Transaction::new();
     for Entry { key, value, expires_at } in entries {
-        // What ends soon was not looked at before, and may be there from the time before.
-        if expires_at.is_none() {
-            transaction = transaction.absent(table, key.clone());
-        }
-        transaction = transaction.put_until(table, key, value, expires_at);
+        transaction =
+            transaction.absent(table, key.clone()).put_until(table, key, value, expires_at);
     }
     target.commit(transaction).await.map(drop)
 }
 
+/// Reads both stores again; what they have in common is what was wanted, less what has ended.
 async fn verify(
     source: &dyn Store,
     target: &dyn Store,
-    wanted: &Survey,
+    mut wanted: Survey,
     head: LogPosition,
-    now: UnixSeconds,
-) -> Result<(), MigrateError> {
-    let again = survey(source, now).await.map_err(MigrateError::Source)?;
+    clock: &Clock,
+) -> Result<Survey, MigrateError> {
+    let mut again = survey(source).await.map_err(MigrateError::Source)?;
     let head_now = source.log_head().await.map_err(MigrateError::Source)?;
-    if again != *wanted || head_now != head {
+    let mut arrived = survey(target).await.map_err(MigrateError::Target)?;
+    let soon = clock.now().plus(ENDING_SECONDS);
+    for survey in [&mut wanted, &mut again, &mut arrived] {
+        survey.retain(|_, (_, end)| end.is_none_or(|end| end > soon));
+    }
+    if again != wanted || head_now != head {
         return Err(MigrateError::SourceChanged);
     }
-    let arrived = survey(target, now).await.map_err(MigrateError::Target)?;
     for table in Table::ALL {
         let of_table = |survey: &Survey| -> Vec<[u8; 32]> {
             survey.iter().filter(|((of, _), _)| *of == table).map(|(_, (hash, _))| *hash).collect()
         };
-        if of_table(&arrived) != of_table(wanted) {
+        if of_table(&arrived) != of_table(&wanted) {
             return Err(MigrateError::Differs(table.name()));
         }
     }
-    Ok(())
+    Ok(wanted)
 }
 
 /// Secrets that nobody can open are no migration.
@@ -185,16 +188,12 @@ async fn check_secrets(source: &dyn Store, keys: &StoreKeys) -> Result<(), Migra
     Ok(())
 }
 
-/// Of all entries that stay for a while after `now`.
-async fn survey(store: &dyn Store, now: UnixSeconds) -> Result<Survey, StoreError> {
+async fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
     let mut survey = Survey::new();
-    let soon = now.plus(ENDING_SECONDS);
     for table in Table::ALL {
         let mut pages = Pages::of(store, table);
         while let Some(entries) = pages.next().await? {
-            let staying =
-                entries.into_iter().filter(|entry| entry.expires_at.is_none_or(|end| end > soon));
-            survey.extend(staying.map(|entry| {
+            survey.extend(entries.into_iter().map(|entry| {
                 let hash = hash(table, &entry);
                 ((table, entry.key), (hash, entry.expires_at))
             }));

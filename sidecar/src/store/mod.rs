@@ -23,12 +23,13 @@ pub mod records;
 mod redis;
 mod table;
 mod transaction;
+pub mod upkeep;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::Embedded;
-pub use log::{LOG_ENTRIES, LogPage, LogPosition, MAX_LOG_PAGE, ParseLogPositionError};
+pub use log::{LOG_ENTRIES, LogEntry, LogPage, LogPosition, MAX_LOG_PAGE, ParseLogPositionError};
 pub use open::{OpenProblem, OpenStoreError, open};
 pub use redis::Redis;
 pub use table::Table;

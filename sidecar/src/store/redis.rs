@@ -20,6 +20,7 @@ use wardgate_core::time::UnixSeconds;
 
 use self::keys::Keys;
 use self::link::{Link, Repeat};
+use super::log::link_digits;
 use super::open::{OpenProblem, OpenStoreError};
 use super::{
     Answer, CleanedUp, Entry, InvalidTransaction, LOG_ENTRIES, LogPage, LogPosition, Page, Store,
@@ -100,8 +101,7 @@ impl Redis {
 
     /// Random bytes as the scripts take them.
     fn link(&self) -> Result<String, StoreError> {
-        let bytes = self.random.bytes::<16>().map_err(failed)?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(link_digits(&self.random.bytes().map_err(failed)?))
     }
 
     async fn send<T: FromRedisValue>(

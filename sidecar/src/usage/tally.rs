@@ -152,7 +152,10 @@ mod tests {
         }
         let total: u64 = tally.routes.values().flat_map(|it| it.values()).sum();
         assert_eq!((total, tally.routes.len()), (200, MAX_PAIRS + 1));
-        assert_eq!((tally.sources.values().sum::<u64>(), tally.sources.len()), (200, MAX_SOURCES + 1));
+        assert_eq!(
+            (tally.sources.values().sum::<u64>(), tally.sources.len()),
+            (200, MAX_SOURCES + 1)
+        );
         let others = u64::try_from(200 - MAX_PAIRS).unwrap();
         assert_eq!(tally.routes[OTHER][OTHER], others);
         let mut twice = tally.clone();

@@ -162,7 +162,8 @@ fn is_network(text: &str) -> bool {
         IpAddr::V6(address) => (address.to_bits(), 128_u32),
     };
     let host_bits = width.checked_sub(length);
-    let host = host_bits.map(|host_bits| 1_u128.checked_shl(host_bits).map(|it| it.wrapping_sub(1)));
+    let host =
+        host_bits.map(|host_bits| 1_u128.checked_shl(host_bits).map(|it| it.wrapping_sub(1)));
     // A shift by all bits leaves none: the whole address is of the host.
     let no_host_bits = host.is_some_and(|mask| bits & mask.unwrap_or(u128::MAX) == 0);
     digits && no_host_bits
@@ -180,8 +181,18 @@ mod tests {
             assert!(is_network(right), "{right}");
         }
         for wrong in [
-            "", "10.0.0.5/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1",
-            "2001:db8::1/32", "10.0.0/8", "host/8", "10.0.0.0/8/8", "010.0.0.1",
+            "",
+            "10.0.0.5/8",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+            "2001:db8::1/32",
+            "10.0.0/8",
+            "host/8",
+            "10.0.0.0/8/8",
+            "010.0.0.1",
         ] {
             assert!(!is_network(wrong), "{wrong}");
         }

@@ -98,10 +98,7 @@ impl Desk {
         check::record(&stored.record)?;
         api_keys::insert(&*self.store, &stored, self.clock.now_milliseconds()).await?;
         tracing::info!(id = %stored.record.id, name = %stored.record.name, "API key created");
-        Ok(CreatedApiKey {
-            api_key: key.expose().to_owned(),
-            view: ApiKeyView::of(stored, now),
-        })
+        Ok(CreatedApiKey { api_key: key.expose().to_owned(), view: ApiKeyView::of(stored, now) })
     }
 
     /// A key with a new secret; of this id, or of a new one.

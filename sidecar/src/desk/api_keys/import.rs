@@ -209,8 +209,7 @@ impl Desk {
             }
             let mut transaction = Transaction::new();
             for (_, key) in &rest {
-                transaction =
-                    api_keys::add_to(transaction, key, self.clock.now_milliseconds())?;
+                transaction = api_keys::add_to(transaction, key, self.clock.now_milliseconds())?;
             }
             match self.store.commit(transaction).await {
                 Ok(_) => {
@@ -345,12 +344,9 @@ mod tests {
             assert!(prefix(wrong).is_err(), "{wrong}");
         }
         let known = ["sk_live_".to_owned(), "acme-".to_owned()];
-        for (text, expected) in [
-            ("sk_live_", Ok(false)),
-            ("sk_test_", Ok(true)),
-            ("sk_", Err(())),
-            ("acme-x", Err(())),
-        ] {
+        for (text, expected) in
+            [("sk_live_", Ok(false)), ("sk_test_", Ok(true)), ("sk_", Err(())), ("acme-x", Err(()))]
+        {
             assert!(prefix(text).is_ok(), "{text}");
             assert_eq!(joins(&known, text).map_err(|_| ()), expected, "{text}");
         }

@@ -54,9 +54,8 @@ impl ApiKeyFilter {
             record.state != ApiKeyState::Revoked
                 && record.expires_at.is_some_and(|at| (now.0..=now.plus(within).0).contains(&at))
         };
-        let same = |asked: &Option<String>, found: &Option<String>| {
-            asked.is_none() || asked == found
-        };
+        let same =
+            |asked: &Option<String>, found: &Option<String>| asked.is_none() || asked == found;
         self.state.is_none_or(|state| record.state == state)
             && same(&self.issuer, &record.issuer)
             && same(&self.subject, &record.subject)

@@ -156,11 +156,7 @@ impl Desk {
         api_keys::get(&*self.store, id).await?.ok_or(ApiKeyError::Unknown)
     }
 
-    async fn replace(
-        &self,
-        before: &StoredApiKey,
-        after: &StoredApiKey,
-    ) -> Result<(), StoreError> {
+    async fn replace(&self, before: &StoredApiKey, after: &StoredApiKey) -> Result<(), StoreError> {
         api_keys::replace(&*self.store, before, after, self.clock.now_milliseconds()).await
     }
 

@@ -123,8 +123,8 @@ impl Desk {
             return Ok(None);
         };
         let record = &before.record;
-        let works = record.state == ApiKeyState::Active
-            && record.expires_at.is_none_or(|at| at > now.0);
+        let works =
+            record.state == ApiKeyState::Active && record.expires_at.is_none_or(|at| at > now.0);
         let under_way = before.details.waiting.is_some()
             || record.previous.as_ref().is_some_and(|it| it.until > now.0);
         if !works || under_way || before.details.imported.is_some() {

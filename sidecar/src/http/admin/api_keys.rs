@@ -79,10 +79,7 @@ async fn rotate(
     Ok((StatusCode::OK, NO_STORE, Json(rotated)))
 }
 
-async fn collect(
-    State(app): State<Arc<App>>,
-    Path(key): Path<String>,
-) -> Result<Shown, Problem> {
+async fn collect(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result<Shown, Problem> {
     let collected = app.desk.collect_api_key(&key).await?;
     Ok((StatusCode::OK, NO_STORE, Json(collected)))
 }
@@ -121,11 +118,11 @@ async fn usage(
     let days = query(days)?;
     let id = app.desk.api_key(&key).await?.id;
     // What this sidecar has counted and not yet written is to be in it.
-    app.usage.flush(app.desk.store()).await.map_err(ApiKeyError::from)?;
+    app.usage.flush(&**app.desk.store()).await.map_err(ApiKeyError::from)?;
     let to = days.to.unwrap_or(app.clock.now().0);
     let default = to.saturating_sub(DEFAULT_DAYS.saturating_sub(1).saturating_mul(86_400));
     let from = days.from.unwrap_or(default);
-    let report = report(app.desk.store(), &id, UnixSeconds(from), UnixSeconds(to));
+    let report = report(&**app.desk.store(), &id, UnixSeconds(from), UnixSeconds(to));
     Ok(Json(report.await.map_err(ApiKeyError::from)?))
 }
 

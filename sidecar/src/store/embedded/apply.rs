@@ -7,8 +7,8 @@ use wardgate_core::time::UnixSeconds;
 use super::layout::{ENDS, LOG, head, is_over, link_and_entry, value_and_end, values, with_end};
 use crate::store::transaction::counter;
 use crate::store::{
-    CleanedUp, InvalidTransaction, LOG_ENTRIES, LogPosition, MAX_COUNTER, StoreError, Table,
-    Transaction, Write, failed,
+    CleanedUp, InvalidTransaction, LOG_ENTRIES, LogEntry, LogPosition, MAX_COUNTER, StoreError,
+    Table, Transaction, Write, failed,
 };
 
 /// Checks, writes and appends. Checks come first, and so does whatever else can be refused: nothing
@@ -154,7 +154,7 @@ pub(super) fn after(
     log: &impl redb::ReadableTable<u64, &'static [u8]>,
     position: LogPosition,
     limit: usize,
-) -> Result<Option<Vec<(LogPosition, Vec<u8>)>>, redb::StorageError> {
+) -> Result<Option<Vec<LogEntry>>, redb::StorageError> {
     let stands = log.get(position.sequence)?;
     if stands.map(|bytes| link_and_entry(bytes.value()).0) != Some(position.link) {
         return Ok(None);

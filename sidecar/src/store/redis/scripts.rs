@@ -68,7 +68,8 @@ local function count_on(i)
   local stands, amount, ends = read(i), tonumber(ARGV[4*i+3]), ARGV[4*i+4]
   local before = tonumber(stands or '0')
   local after = math.max(before, amount)
-  if ARGV[4*i+1] == 'add' then after = math.min(before + amount, 9007199254740991) end
+  if ARGV[4*i+1] == 'add' then after = before + amount end
+  after = math.min(after, 9007199254740991)
   if stands and not is_field(i) then
     local ends_before = redis.call('ZSCORE', KEYS[2*i+2], ARGV[4*i+2])
     if not ends_before or ends_before == 'inf' then ends = ''
