@@ -7,13 +7,12 @@ use serde::Serialize;
 use wardgate_core::base64url;
 use wardgate_core::time::UnixSeconds;
 
-use super::records::StoredSigningKey;
+use super::records::sealed;
 use super::{
     Entry, LogPosition, MAX_TRANSACTION_BYTES, Pages, Store, StoreError, Table, Transaction,
-    from_json,
 };
 use crate::clock::Clock;
-use crate::seal::{Sealed, StoreKeys};
+use crate::seal::StoreKeys;
 
 /// Entries that are added at once: one sync of the disk, one wait for replicas.
 const BATCH_ENTRIES: usize = 1000;
@@ -170,16 +169,17 @@ async fn verify(
 
 /// Secrets that nobody can open are no migration.
 async fn check_secrets(source: &dyn Store, keys: &StoreKeys) -> Result<(), MigrateError> {
-    for table in [Table::Secrets, Table::SigningKeys] {
+    for table in sealed::tables() {
         let mut pages = Pages::of(source, table);
         while let Some(entries) = pages.next().await.map_err(MigrateError::Source)? {
             for Entry { value, .. } in entries {
-                let sealed: Result<Sealed, StoreError> = if table == Table::SigningKeys {
-                    from_json::<StoredSigningKey>(&value).map(|key| key.private)
-                } else {
-                    from_json(&value)
-                };
-                if !keys.can_open(&sealed.map_err(MigrateError::Source)?) {
+                let mut opens = true;
+                let looked = sealed::replaced(table, &value, |sealed| {
+                    opens &= keys.can_open(sealed);
+                    None
+                });
+                looked.map_err(MigrateError::Source)?;
+                if !opens {
                     return Err(MigrateError::Keys);
                 }
             }

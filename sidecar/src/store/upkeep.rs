@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::records::{StoredSigningKey, signing_keys};
-use super::{Entry, Pages, Store, StoreError, Table, Transaction, from_json, to_json};
+use super::records::sealed;
+use super::{Entry, Pages, Store, StoreError, Table, Transaction};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::seal::{Sealed, StoreKeys};
+use crate::seal::StoreKeys;
 
 /// Entries of one step: one sync of the disk, and a millisecond of a Redis.
 const STEP_ENTRIES: usize = 1000;
@@ -89,11 +89,14 @@ impl Upkeep {
     }
 
     async fn reseal(&self) {
+        if !self.keys.has_older() {
+            return;
+        }
         let (mut all, mut vain, mut least) = (0_u64, 0, u64::MAX);
         while vain < VAIN_TICKS {
             match self.reseal_once().await {
                 Ok(Resealed { left: 0, resealed, unreadable }) => {
-                    return self.tell(all.saturating_add(resealed), unreadable);
+                    return Self::tell(all.saturating_add(resealed), unreadable);
                 }
                 Ok(tick) => {
                     all = all.saturating_add(tick.resealed);
@@ -118,13 +121,12 @@ impl Upkeep {
         );
     }
 
-    fn tell(&self, resealed: u64, unreadable: u64) {
+    fn tell(resealed: u64, unreadable: u64) {
         if unreadable > 0 {
-            tracing::warn!(unreadable, "secrets of the store open with no store key");
+            tracing::warn!(unreadable, resealed, "secrets of the store open with no store key");
+            return;
         }
-        if resealed > 0 || self.keys.has_older() {
-            tracing::info!(resealed, "all secrets are under the first store key: others may go");
-        }
+        tracing::info!(resealed, "all secrets are under the first store key: others may go");
     }
 
     /// One tick: looks at every sealed secret, and seals some anew.
@@ -134,12 +136,14 @@ impl Upkeep {
     /// [`StoreError`] when the store fails.
     pub async fn reseal_once(&self) -> Result<Resealed, StoreError> {
         let mut tick = Resealed::default();
-        for table in [Table::Secrets, Table::SigningKeys] {
+        for table in sealed::tables() {
             let mut pages = Pages::of(&*self.store, table);
             while let Some(entries) = pages.next().await? {
                 for entry in entries {
                     self.reseal_entry(table, entry, &mut tick).await?;
                 }
+                // A page of the embedded store is there at once: others have their turn.
+                tokio::task::yield_now().await;
             }
         }
         self.metrics.store_older_secrets.set(tick.left.saturating_add(tick.unreadable));
@@ -153,28 +157,22 @@ impl Upkeep {
         tick: &mut Resealed,
     ) -> Result<(), StoreError> {
         let Entry { key, value, .. } = entry;
-        let mut signing_key: Option<StoredSigningKey> = None;
-        let sealed: Sealed = if table == Table::SigningKeys {
-            signing_key.insert(from_json(&value)?).private.clone()
-        } else {
-            from_json(&value)?
-        };
-        let anew = match self.keys.seal_anew(&sealed, self.clock.now()) {
-            Ok(None) => return Ok(()),
-            Ok(Some(_)) if tick.resealed >= RESEAL_AT_ONCE => {
-                tick.left = tick.left.saturating_add(1);
-                return Ok(());
-            }
-            Ok(Some(anew)) => anew,
-            Err(_) => {
-                tick.unreadable = tick.unreadable.saturating_add(1);
-                return Ok(());
-            }
-        };
-        let anew = match signing_key {
-            Some(signing_key) => to_json(&signing_keys::with_private(signing_key, anew))?,
-            None => to_json(&anew)?,
-        };
+        let (mut unreadable, now) = (false, self.clock.now());
+        let anew = sealed::replaced(table, &value, |sealed| {
+            self.keys.seal_anew(sealed, now).unwrap_or_else(|_| {
+                unreadable = true;
+                None
+            })
+        });
+        let anew = anew?;
+        if unreadable {
+            tick.unreadable = tick.unreadable.saturating_add(1);
+        }
+        let Some(anew) = anew else { return Ok(()) };
+        if tick.resealed >= RESEAL_AT_ONCE {
+            tick.left = tick.left.saturating_add(1);
+            return Ok(());
+        }
         // Only if it still is what was opened: somebody may have sealed or replaced it meanwhile.
         let change = Transaction::new().same(table, &*key, value).put(table, &*key, anew);
         match self.store.commit(change).await {

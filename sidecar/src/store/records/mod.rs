@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 mod change;
+pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 

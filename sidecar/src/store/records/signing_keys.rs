@@ -49,8 +49,3 @@ pub async fn get_or_insert(
     let (key, value) = (&new.algorithm, to_json(new)?);
     from_json(&super::get_or_insert(store, Table::SigningKeys, key, value).await?)
 }
-
-/// The same key, sealed in another way.
-pub(in crate::store) fn with_private(key: StoredSigningKey, private: Sealed) -> StoredSigningKey {
-    StoredSigningKey { private, ..key }
-}

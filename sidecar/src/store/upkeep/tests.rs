@@ -41,6 +41,16 @@ async fn fill(store: &dyn Store, keys: &str, secrets: usize) {
         let secret = Secret::new(context.as_bytes().to_vec());
         keys.seal(context, &secret, UnixSeconds(1)).unwrap()
     };
+    let waiting = serde_json::json!({
+        "created_at": 7, "details": {"waiting": {"sealed": seal("api-key id"), "made_at": 9}},
+    });
+    let none = serde_json::json!({"created_at": 7, "details": {}});
+    let keys = Transaction::new().put(Table::ApiKeys, "id", waiting.to_string()).put(
+        Table::ApiKeys,
+        "other",
+        none.to_string(),
+    );
+    store.commit(keys).await.unwrap();
     for number in 0..secrets {
         let name = format!("secret {number}");
         secrets::get_or_insert(store, &name, &seal(&name)).await.unwrap();
@@ -62,18 +72,26 @@ async fn secrets_under_older_keys_are_sealed_anew_some_at_a_time() {
     let head = store.log_head().await.unwrap();
     let upkeep = upkeep(&store, &clock, &format!("{new}\n{old}"));
     let first = upkeep.reseal_once().await.unwrap();
-    assert_eq!(first, Resealed { resealed: 100, left: 51, unreadable: 0 });
-    assert_eq!(upkeep.metrics.store_older_secrets.get(), 51);
+    assert_eq!(first, Resealed { resealed: 100, left: 52, unreadable: 0 });
+    assert_eq!(upkeep.metrics.store_older_secrets.get(), 52);
     let second = upkeep.reseal_once().await.unwrap();
-    assert_eq!(second, Resealed { resealed: 51, left: 0, unreadable: 0 });
+    assert_eq!(second, Resealed { resealed: 52, left: 0, unreadable: 0 });
     assert_eq!(upkeep.reseal_once().await.unwrap(), Resealed::default());
-    assert_eq!(upkeep.metrics.store_resealed.get(), 151);
+    assert_eq!(upkeep.metrics.store_resealed.get(), 152);
     // The new key is enough now, and everything else stayed.
     let only = StoreKeys::parse(&new).unwrap();
     let keys = signing_keys::all(&store).await.unwrap();
     assert_eq!((keys[0].kid.as_str(), keys[0].created_at), ("kid", 7));
     let private = only.open("signing-key kid", &keys[0].private).unwrap();
     assert_eq!(private.expose(), b"signing-key kid");
+    let waiting = store.get(Table::ApiKeys, "id").await.unwrap().unwrap();
+    let waiting: serde_json::Value = serde_json::from_slice(&waiting).unwrap();
+    let sealed = serde_json::from_value(waiting["details"]["waiting"]["sealed"].clone()).unwrap();
+    assert_eq!(only.open("api-key id", &sealed).unwrap().expose(), b"api-key id");
+    assert_eq!(
+        (&waiting["created_at"], &waiting["details"]["waiting"]["made_at"]),
+        (&7.into(), &9.into())
+    );
     let page = store.page(Table::Secrets, None).await.unwrap();
     for entry in page.entries {
         let sealed = serde_json::from_slice(&entry.value).unwrap();
@@ -91,7 +109,7 @@ async fn two_that_seal_anew_at_once_do_no_harm() {
     let (one, other) = (upkeep(&store, &clock, &keys), upkeep(&store, &clock, &keys));
     let (first, second) = tokio::join!(one.reseal_once(), other.reseal_once());
     let (first, second) = (first.unwrap(), second.unwrap());
-    assert_eq!(first.resealed.checked_add(second.resealed), Some(51), "{first:?} {second:?}");
+    assert_eq!(first.resealed.checked_add(second.resealed), Some(52), "{first:?} {second:?}");
     assert_eq!(one.reseal_once().await.unwrap(), Resealed::default());
 }
 
@@ -101,7 +119,7 @@ async fn what_no_key_opens_is_left_as_it_is() {
     fill(&store, &key(), 1).await;
     let before = store.get(Table::Secrets, "secret 0").await.unwrap();
     let tick = upkeep(&store, &clock, &key()).reseal_once().await.unwrap();
-    assert_eq!(tick, Resealed { resealed: 0, left: 0, unreadable: 2 });
+    assert_eq!(tick, Resealed { resealed: 0, left: 0, unreadable: 3 });
     assert_eq!(store.get(Table::Secrets, "secret 0").await.unwrap(), before);
 }
 
