@@ -44,6 +44,7 @@ pub(in crate::store) fn api_key(id: &str, name: &str) -> StoredApiKey {
             rate_limit: None,
         },
         created_at: 7,
+        details: Default::default(),
     }
 }
 

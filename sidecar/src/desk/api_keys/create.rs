@@ -96,7 +96,7 @@ impl Desk {
             },
         };
         check::record(&stored.record)?;
-        api_keys::insert(&*self.store, &stored, self.clock.now_milliseconds()).await?;
+        api_keys::insert_at(&*self.store, &stored, self.clock.now_milliseconds()).await?;
         tracing::info!(id = %stored.record.id, name = %stored.record.name, "API key created");
         Ok(CreatedApiKey { api_key: key.expose().to_owned(), view: ApiKeyView::of(stored, now) })
     }

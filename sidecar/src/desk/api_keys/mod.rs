@@ -157,7 +157,7 @@ impl Desk {
     }
 
     async fn replace(&self, before: &StoredApiKey, after: &StoredApiKey) -> Result<(), StoreError> {
-        api_keys::replace(&*self.store, before, after, self.clock.now_milliseconds()).await
+        api_keys::replace_at(&*self.store, before, after, self.clock.now_milliseconds()).await
     }
 
     /// The prefixes of keys that were made elsewhere.
@@ -184,3 +184,6 @@ fn next_state(state: ApiKeyState, action: ApiKeyAction) -> Result<ApiKeyState, A
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -182,24 +182,6 @@ impl Desk {
         Err(StoreError::Changed.into())
     }
 
-    /// The key with its waiting secret sealed under the newest store key, if it was not.
-    pub(super) fn resealed(
-        &self,
-        key: &StoredApiKey,
-        now: UnixSeconds,
-    ) -> Result<Option<StoredApiKey>, ApiKeyError> {
-        let Some(waiting) = &key.details.waiting else { return Ok(None) };
-        if self.store_keys.is_current(&waiting.sealed) {
-            return Ok(None);
-        }
-        let context = context(&key.record.id);
-        let secret = self.store_keys.open(&context, &waiting.sealed)?;
-        let sealed = self.store_keys.seal(&context, &secret, now).ok_or(UnsealError)?;
-        let mut after = key.clone();
-        after.details.waiting = Some(WaitingSecret { sealed, ..waiting.clone() });
-        Ok(Some(after))
-    }
-
     fn new_secret(&self, key: &StoredApiKey) -> Result<ApiKey, ApiKeyError> {
         if key.record.state == ApiKeyState::Revoked {
             return Err(ApiKeyError::Revoked);

@@ -124,10 +124,6 @@ impl Desk {
             tracing::info!(id = %key.record.id, name = %key.record.name, "new secret waits");
             return Ok(());
         }
-        if let Some(after) = self.resealed(key, now)? {
-            self.replace(key, &after).await?;
-            return Ok(());
-        }
         if let Some(threshold) = self.warning_due(key, now) {
             let mut after = key.clone();
             after.details.warned_before = Some(threshold);

@@ -108,8 +108,8 @@ fn apply(
         }
         let stands = key.details.rotation;
         let every = asked.rotate_every_seconds.unwrap_or(stands.map(|it| it.every_seconds));
-        let grace = asked.grace_seconds.or(stands.map(|it| it.grace_seconds));
-        let mut schedule = rotate::schedule(every, every.and(grace), settings, now)?;
+        let kept = stands.filter(|_| every.is_some()).map(|it| it.grace_seconds);
+        let mut schedule = rotate::schedule(every, asked.grace_seconds.or(kept), settings, now)?;
         if let (Some(schedule), Some(stands)) = (&mut schedule, stands)
             && schedule.every_seconds == stands.every_seconds
         {

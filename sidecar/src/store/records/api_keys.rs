@@ -182,7 +182,7 @@ pub fn add_to(
 /// # Errors
 ///
 /// [`StoreError::NameTaken`], [`StoreError::IdTaken`], or the store fails.
-pub async fn insert(
+pub async fn insert_at(
     store: &dyn Store,
     key: &StoredApiKey,
     at_milliseconds: u64,
@@ -201,7 +201,7 @@ pub async fn insert(
 /// # Errors
 ///
 /// [`StoreError::Changed`] if it is not, or the store fails.
-pub async fn replace(
+pub async fn replace_at(
     store: &dyn Store,
     before: &StoredApiKey,
     after: &StoredApiKey,
@@ -270,6 +270,36 @@ async fn commit(store: &dyn Store, transaction: Transaction) -> Result<(), Store
         Ok(_) => Ok(()),
         Err(StoreError::Conflict { .. }) => Err(StoreError::Changed),
         Err(error) => Err(error),
+    }
+}
+
+/// As [`insert_at`], at the beginning of time: for tests of stores.
+#[cfg(test)]
+pub(crate) async fn insert(store: &dyn Store, key: &StoredApiKey) -> Result<(), StoreError> {
+    insert_at(store, key, 0).await
+}
+
+/// As [`replace_at`], at the beginning of time: for tests of stores.
+#[cfg(test)]
+pub(crate) async fn replace(
+    store: &dyn Store,
+    before: &StoredApiKey,
+    after: &StoredApiKey,
+) -> Result<(), StoreError> {
+    replace_at(store, before, after, 0).await
+}
+
+/// All API keys, by id: for tests, a store may hold a million.
+#[cfg(test)]
+pub(crate) async fn all(store: &dyn Store) -> Result<Vec<StoredApiKey>, StoreError> {
+    let (mut keys, mut cursor) = (BTreeMap::new(), None);
+    loop {
+        let (some, next) = page(store, cursor).await?;
+        keys.extend(some.into_iter().map(|key| (key.record.id.clone(), key)));
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(keys.into_values().collect());
+        }
     }
 }
 
