@@ -80,8 +80,8 @@ async fn open(loaded: &Loaded, stopped: watch::Receiver<bool>) -> Result<App, Fa
     let desk = desk.await.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let metrics = Arc::new(Metrics::new());
     let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
-    let (notify, counted) = (loaded.notify.clone(), Arc::clone(&metrics));
-    let notifier = Notifier::start(notify, clock.clone(), random, counted, stopped);
+    let (notify, notices) = (loaded.notify.clone(), Arc::clone(&metrics));
+    let notifier = Notifier::start(notify, clock.clone(), random, notices, stopped);
     let file = loaded.resolve(&config.audit.file);
     let counter = Arc::clone(&usage);
     let audit = AuditSink::open_observed(

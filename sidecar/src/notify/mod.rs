@@ -27,7 +27,7 @@ const MAX_TRIES: u32 = 12;
 /// The first pause after a failure; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Where notices go, and the secret that signs them.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ impl Sender {
             }
             // Up to half more, so that many sidecars do not knock together.
             let share = self.random.bytes::<1>().map_or(0, |[byte]| u32::from(byte));
-            let jitter = pause.checked_mul(share).map_or(pause, |it| it / 512);
+            let jitter = pause.saturating_mul(share).checked_div(512).unwrap_or_default();
             tokio::time::sleep(pause.saturating_add(jitter)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
         }

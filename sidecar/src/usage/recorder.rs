@@ -171,7 +171,9 @@ async fn write(store: &dyn Store, items: &mut [Item]) -> Result<(), StoreError> 
         match store.commit(transaction).await {
             Ok(_) => return Ok(()),
             Err(StoreError::Conflict { .. }) => {
-                items.iter_mut().for_each(|item| item.attempted = None);
+                for item in &mut *items {
+                    item.attempted = None;
+                }
             }
             Err(error) => return Err(error),
         }

@@ -114,6 +114,7 @@ pub(in crate::cli) struct CreateApiKey {
     pub(in crate::cli) output: Output,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ChangeApiKey {
     /// Name or id of the key.

@@ -40,7 +40,7 @@ struct Two {
     other: Arc<Desk>,
     store: Arc<Embedded>,
     clock: Clock,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Two {
@@ -51,7 +51,7 @@ impl Two {
         let clock = Clock::manual(START);
         let one = Arc::new(desk(&store, &keys, &clock).await);
         let other = Arc::new(desk(&store, &keys, &clock).await);
-        Self { one, other, store, clock, _directory: directory }
+        Self { one, other, store, clock, directory }
     }
 
     /// What filters know of a key.

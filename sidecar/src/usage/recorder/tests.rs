@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "tests")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -152,16 +152,15 @@ fn fields(line: &str) -> Result<Vec<String>, String> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
-        let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted_field(quoted)?,
-            None => {
-                let end = rest.find(',').unwrap_or(rest.len());
-                let (field, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
-                if field.contains('"') {
-                    return Err("a quote inside a field without quotes around it".to_owned());
-                }
-                (field.to_owned(), after)
+        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            quoted_field(quoted)?
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let (field, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+            if field.contains('"') {
+                return Err("a quote inside a field without quotes around it".to_owned());
             }
+            (field.to_owned(), after)
         };
         fields.push(field);
         match after.strip_prefix(',') {

@@ -177,8 +177,8 @@ async fn a_waiting_secret_is_nowhere_in_clear() {
     created(&two.one, scheduled()).await;
     two.clock.advance(7 * DAY);
     two.sweep().await;
-    let file = std::fs::read(two._directory.path().join("store.redb")).unwrap();
+    let file = std::fs::read(two.directory.path().join("store.redb")).unwrap();
     let new = two.one.collect_api_key("ci").await.unwrap();
-    let secret = new.api_key[new.api_key.len() - 39..].as_bytes();
+    let secret = &new.api_key.as_bytes()[new.api_key.len() - 39..];
     assert!(!file.windows(secret.len()).any(|bytes| bytes == secret));
 }

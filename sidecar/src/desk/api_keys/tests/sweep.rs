@@ -75,10 +75,9 @@ async fn what_is_revoked_or_over_is_forgotten_after_its_time() {
         panic!("the head is in the log");
     };
     let gone = entries.iter().map(|(_, bytes)| {
-        match serde_json::from_slice::<LogEntry>(bytes).unwrap().kind {
-            ChangeKind::ApiKeyGone { fingerprint } => fingerprint,
-            other => panic!("{other:?}"),
-        }
+        let entry: LogEntry = serde_json::from_slice(bytes).unwrap();
+        let ChangeKind::ApiKeyGone { fingerprint } = entry.kind else { panic!("{entry:?}") };
+        fingerprint
     });
     let expected = [&revoked, &over].map(|id| Fingerprint::of_api_key(id));
     assert_eq!(gone.collect::<Vec<_>>(), expected);
