@@ -131,6 +131,46 @@ async fn a_notice_that_is_refused_for_good_does_not_hold_up_the_next() {
 }
 
 #[tokio::test]
+async fn a_receiver_that_cannot_show_who_it_is_gets_nothing() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, mut got) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let accepted = acceptor.accept(stream).await.is_ok();
+            sender.send(accepted).unwrap();
+        }
+    });
+    let url = json!(format!("https://localhost:{port}/"));
+    let url = WebhookUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap();
+    for (trusted, right) in [(&made, true), (&other, false)] {
+        let client = super::Client::new(&url, Some(trusted.cert.pem().as_bytes())).unwrap();
+        // The receiver never answers: what matters is whether anything was said to it.
+        let said = tokio::select! {
+            said = got.recv() => said.unwrap(),
+            refused = client.post(b"{}", "id", "s") => {
+                assert!(matches!(refused, Err(super::client::PostError::Connection(_))));
+                got.recv().await.unwrap()
+            }
+        };
+        assert_eq!(said, right);
+    }
+    assert!(super::Client::new(&url, Some(b"no certificate")).is_err());
+}
+
+#[tokio::test]
 async fn without_a_webhook_nothing_is_sent() {
     let (_stopping, stopped) = watch::channel(false);
     let metrics = Arc::new(Metrics::new());

@@ -161,6 +161,44 @@ fn an_import_names_every_problem_with_its_line_and_then_imports_nothing() {
 }
 
 #[test]
+fn an_import_that_was_killed_is_finished_by_the_next() {
+    let home = Home::new();
+    let file = home.path("keys.jsonl");
+    let lines = (0..20_000_u32).map(|number| {
+        let hash = base64url::encode(&[&number.to_be_bytes()[..], &[0; 28]].concat());
+        json!({"name": format!("k-{number}"), "sha256": hash, "prefix": "acme_"}).to_string() + "\n"
+    });
+    fs::write(&file, lines.collect::<String>()).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let mut sidecar = home.serve();
+    let importer = std::thread::spawn({
+        let (config, file) = (home.path("wardgate.yaml"), file.clone());
+        move || {
+            let mut command = crate::home::wardgate();
+            command
+                .args(["apikey", "import", &file])
+                .env("WARDGATE_CONFIG", config)
+                .output()
+                .unwrap()
+        }
+    });
+    let count = || {
+        let metrics = home.json(&["store", "stat"]);
+        metrics["records"]["api_keys"].as_u64().unwrap()
+    };
+    until("the import has begun", || count() > 0);
+    sidecar.log_text();
+    sidecar.kill();
+    let broken = importer.join().unwrap();
+    assert!(!broken.status.success(), "{broken:?}");
+    let before = count();
+    assert!(before < 20_000 && before.is_multiple_of(500), "{before}");
+    let done = home.json(&["apikey", "import", &file]);
+    let expected = json!({"imported": 20_000 - before, "unchanged": before, "problems": 0});
+    assert_eq!((done, count()), (expected, 20_000));
+}
+
+#[test]
 fn use_is_counted_from_the_events_and_kept_over_a_stop() {
     let home = Home::new();
     let id = home.json(&["apikey", "create", "--name", "ci"])["id"].as_str().unwrap().to_owned();
