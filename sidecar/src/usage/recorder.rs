@@ -72,11 +72,11 @@ impl UsageRecorder {
         }
         let (tally, last) = tallies.entry(place).or_default();
         tally.count(found.route, &found.result, 1);
-        if let Some(source) = found.source {
+        if let Some(source) = &found.source {
             tally.count_source(source, 1);
         }
         if at >= last.at {
-            *last = LastUse { at, source: found.source.map(str::to_owned) };
+            *last = LastUse { at, source: found.source };
         }
         drop(tallies);
         if count > MAX_TALLIES / 2 {

@@ -1,6 +1,7 @@
 //! The counts of one key on one day.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -36,7 +37,8 @@ pub(super) struct Use<'a> {
     pub(super) id: &'a str,
     pub(super) route: &'a str,
     pub(super) result: String,
-    pub(super) source: Option<&'a str>,
+    /// The address of the client, without its port: that is another one for each connection.
+    pub(super) source: Option<String>,
     /// In milliseconds since the epoch, by the clock of the filter.
     pub(super) at: u64,
 }
@@ -59,7 +61,7 @@ impl<'a> Use<'a> {
             id,
             route: text("route").map_or(NO_ROUTE, |route| cut(route, MAX_NAME_BYTES)),
             result,
-            source: text("source_address").map(|source| cut(source, MAX_SOURCE_BYTES)),
+            source: text("source_address").map(address),
             at: event.get("time").and_then(Value::as_u64).unwrap_or(0),
         })
     }
@@ -95,6 +97,12 @@ impl Tally {
     }
 }
 
+/// The address in `address:port` as Envoy writes it (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
+fn address(text: &str) -> String {
+    let parsed = text.parse().map(|it: SocketAddr| it.ip().to_canonical().to_string());
+    parsed.unwrap_or_else(|_| cut(text, MAX_SOURCE_BYTES).to_owned())
+}
+
 /// The beginning of a text, of whole letters.
 fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
@@ -120,7 +128,7 @@ mod tests {
             id: "id",
             route: "orders",
             result: "permit".to_owned(),
-            source: Some("10.0.0.1"),
+            source: Some("10.0.0.1".to_owned()),
             at: 5000,
         };
         assert_eq!(Use::of(&permit), Some(expected));
@@ -133,6 +141,17 @@ mod tests {
         assert_eq!(result(deny).as_deref(), Some("scope-missing"));
         let shadow = json!({"decision": "shadow-deny", "reason": "forbidden"});
         assert_eq!(result(shadow).as_deref(), Some("shadow:forbidden"));
+        for (text, expected) in [
+            ("10.0.0.1:4711", "10.0.0.1"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[::ffff:10.0.0.1]:4711", "10.0.0.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("/run/envoy.sock", "/run/envoy.sock"),
+        ] {
+            let mut event = permit.clone();
+            event.extend(json!({"source_address": text}).as_object().cloned().unwrap());
+            assert_eq!(Use::of(&event).unwrap().source.as_deref(), Some(expected));
+        }
         for wrong in [
             json!({"auth": "jwt"}),
             json!({"credential_id": null}),
