@@ -41,6 +41,9 @@ pub struct AuditSink {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Hears of events that are on disk. It must not wait: the disk waits for it.
+pub type Observer = Box<dyn Fn(&Map<String, Value>) + Send>;
+
 struct Request {
     batch: AuditBatch,
     done: oneshot::Sender<Result<u64, AuditError>>,
@@ -72,6 +75,21 @@ impl AuditSink {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenAuditError> {
+        Self::open_observed(path, rotate_bytes, clock, metrics, Box::new(|_| {}))
+    }
+
+    /// As [`Self::open`]; `observer` hears of each event, once, when it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::open`].
+    pub fn open_observed(
+        path: &Path,
+        rotate_bytes: u64,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        observer: Observer,
+    ) -> Result<Self, OpenAuditError> {
         let (file, watermarks) = AuditFile::open(path, rotate_bytes, &clock)?;
         let (requests, received) = mpsc::channel(MAX_WAITING);
         let failed = Arc::new(AtomicBool::new(false));
@@ -80,6 +98,7 @@ impl AuditSink {
             watermarks,
             clock,
             metrics,
+            observer,
             failed: Arc::clone(&failed),
             failed_since: None,
             broken: false,
@@ -131,6 +150,7 @@ struct Writer {
     watermarks: Watermarks,
     clock: Clock,
     metrics: Arc<Metrics>,
+    observer: Observer,
     /// Whether the last write failed.
     failed: Arc<AtomicBool>,
     /// Since when writes fail, in milliseconds since the epoch.
@@ -255,6 +275,7 @@ impl Writer {
         self.metrics.audit_events.inc_by(events);
         self.metrics.audit_duplicates.inc_by(accepted.duplicates);
         self.metrics.audit_missing.inc_by(accepted.missing());
+        accepted.events.iter().for_each(|event| (self.observer)(event));
     }
 }
 
