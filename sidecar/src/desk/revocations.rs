@@ -214,3 +214,6 @@ fn check_target(target: RevocationTarget) -> Result<RevocationTarget, RevokeErro
 fn json(value: &impl Serialize) -> Result<Vec<u8>, RevokeError> {
     serde_json::to_vec(value).map_err(|_| RevokeError::Invalid("the revocation cannot be written"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,12 +32,13 @@ fn issuer_section() -> IssuerSection {
 }
 
 async fn try_open(directory: &Path, keys: &StoreKeys) -> Result<Desk, OpenDeskError> {
-    let store = Embedded::open(&directory.join("store.redb")).unwrap();
     let clock = Clock::manual(UnixSeconds(1000));
+    let (path, random) = (directory.join("store.redb"), Random::system());
+    let store = Embedded::open_with(&path, clock.clone(), random).unwrap();
     Desk::open(Arc::new(store), keys, issuer_section(), clock, Random::system()).await
 }
 
-async fn open(directory: &Path) -> Desk {
+pub(super) async fn open(directory: &Path) -> Desk {
     try_open(directory, &store_keys()).await.unwrap()
 }
 
