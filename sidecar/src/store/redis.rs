@@ -125,17 +125,16 @@ impl Redis {
             .map_err(|error| redis_failed(&error))
     }
 
-    /// Sends a change and waits for the replicas.
+    /// Sends a change and waits for the replicas; the error is for when they do not have it, if the
+    /// change was made.
     async fn write<T: FromRedisValue>(
         &self,
         repeat: Repeat,
         command: Cmd,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, Result<(), StoreError>), StoreError> {
         if self.wait_replicas == 0 {
-            return self
-                .send(&self.writes, repeat, command)
-                .await
-                .map_err(|error| redis_failed(&error));
+            let answer = self.send(&self.writes, repeat, command).await;
+            return answer.map(|answer| (answer, Ok(()))).map_err(|error| redis_failed(&error));
         }
         // In one go on one connection: WAIT speaks of what its own connection has written.
         let mut pipeline = redis::pipe();
@@ -147,10 +146,10 @@ impl Redis {
             .await;
         let (answer, reached) = answer.map_err(|error| redis_failed(&error))?;
         self.writes.healthy().await;
-        if reached < self.wait_replicas {
-            return Err(failed(NotReplicated { reached, wanted: self.wait_replicas }));
-        }
-        Ok(answer)
+        let wanted = self.wait_replicas;
+        let replicated =
+            if reached < wanted { Err(failed(NotReplicated { reached, wanted })) } else { Ok(()) };
+        Ok((answer, replicated))
     }
 
     async fn value(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -206,7 +205,7 @@ impl Redis {
         let nonce = self.link()?;
         let command = self.keys.commit(transaction, FORMAT, LOG_ENTRIES, &nonce);
         let repeat = if transaction.is_repeatable() { Repeat::Harmless } else { Repeat::Never };
-        let answer: Vec<String> = self.write(repeat, command).await?;
+        let (answer, replicated) = self.write::<Vec<String>>(repeat, command).await?;
         let counter = |operation: usize| {
             let write = operation.checked_sub(transaction.checks.len());
             let write = write.and_then(|write| transaction.writes.get(write));
@@ -217,7 +216,10 @@ impl Redis {
                 Err(StoreError::Conflict { check: check.parse().map_err(failed)? })
             }
             ["counter", operation] => Err(counter(operation.parse().map_err(failed)?)),
-            answer => done(answer),
+            answer => {
+                let head = done(answer)?;
+                replicated.map(|()| head)
+            }
         }
     }
 
@@ -291,7 +293,8 @@ impl Store for Redis {
         Box::pin(async move {
             let arguments = [FORMAT.to_string(), self.link()?];
             let command = script(scripts::BEGIN_LOG_ANEW, &self.keys.log(), arguments);
-            let answer: Vec<String> = self.write(Repeat::Harmless, command).await?;
+            let (answer, replicated) = self.write::<Vec<String>>(Repeat::Harmless, command).await?;
+            replicated?;
             done(&answer.iter().map(String::as_str).collect::<Vec<_>>())
         })
     }

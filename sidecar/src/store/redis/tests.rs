@@ -17,7 +17,7 @@ use crate::config::{RedisSettings, StoreSettings, store_settings};
 use crate::random::Random;
 use crate::store::conformance::{self, Two, api_key, known, store_tests};
 use crate::store::records::api_keys;
-use crate::store::{LogPage, OpenStoreError, Store as _, Table, Transaction};
+use crate::store::{LogPage, OpenStoreError, Store as _, StoreError, Table, Transaction};
 
 /// The settings of a section; paths are absolute in these tests.
 #[track_caller]
@@ -167,6 +167,12 @@ async fn a_change_that_no_replica_has_is_not_acknowledged() {
     let store = opened(&section).await.unwrap();
     let error = api_keys::insert(&store, &api_key("a", "a")).await.unwrap_err().to_string();
     assert!(error.contains("0 of 1 replicas"), "{error}");
+    // Nothing at all is a question to the replicas too.
+    let error = store.commit(Transaction::new()).await.unwrap_err().to_string();
+    assert!(error.contains("0 of 1 replicas"), "{error}");
+    // What was not made waits for nobody.
+    let refused = store.commit(Transaction::new().absent(Table::ApiKeys, "a")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { check: 0 })), "{refused:?}");
 }
 
 #[tokio::test]
