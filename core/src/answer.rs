@@ -106,7 +106,8 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::TokenNotYetValid
         | Reason::TokenIssuedInFuture
         | Reason::TokenAudienceMismatch
-        | Reason::TokenClaimInvalid => Some("invalid_token"),
+        | Reason::TokenClaimInvalid
+        | Reason::TokenRevoked => Some("invalid_token"),
         Reason::CredentialRepeated => Some("invalid_request"),
         Reason::PermissionMissing | Reason::ScopeInsufficient => Some("insufficient_scope"),
         Reason::CredentialMissing
@@ -115,6 +116,7 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::ApiKeyExpired
         | Reason::ApiKeyDisabled
         | Reason::ApiKeyRevoked
+        | Reason::ApiKeyNetwork
         | Reason::TooManyFailures
         | Reason::PathAmbiguous
         | Reason::RequestMalformed
@@ -123,7 +125,7 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::PolicyInvalid
         | Reason::NotReady
         | Reason::SidecarUnreachable
-        | Reason::TooManyLookups
+        | Reason::FeedUnreadable
         | Reason::HostFailure => None,
     }
 }

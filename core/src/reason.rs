@@ -75,6 +75,8 @@ reasons! {
     TokenAudienceMismatch = "token-audience-mismatch", 401, "The token is meant for another audience.";
     /// A claim that must stand in the token is missing or of the wrong type.
     TokenClaimInvalid = "token-claim-invalid", 401, "A required claim is missing or has the wrong type.";
+    /// The token, its session, subject, client or signing key was revoked.
+    TokenRevoked = "token-revoked", 401, "The token was revoked.";
 
     /// The API key has not the form or the checksum of one.
     ApiKeyMalformed = "api-key-malformed", 401, "The API key is malformed.";
@@ -86,6 +88,8 @@ reasons! {
     ApiKeyDisabled = "api-key-disabled", 401, "The API key is disabled.";
     /// The API key was revoked.
     ApiKeyRevoked = "api-key-revoked", 401, "The API key was revoked.";
+    /// The API key may not be used from the address of the client.
+    ApiKeyNetwork = "api-key-network", 403, "The API key may not be used from this network.";
 
     /// Too many failed authentications from this address.
     TooManyFailures = "too-many-failures", 429, "Too many failed authentications from this address.";
@@ -108,10 +112,10 @@ reasons! {
     PolicyInvalid = "policy-invalid", 503, "The policy is not valid.";
     /// The filter has not yet received the state that it decides from.
     NotReady = "not-ready", 503, "The gate is not ready yet.";
-    /// What decides this request is at the sidecar, and the sidecar does not answer.
+    /// The sidecar was not heard for longer than the filter may go on without it.
     SidecarUnreachable = "sidecar-unreachable", 503, "The sidecar cannot be reached.";
-    /// What decides this request is at the sidecar, and this worker may not ask it so often.
-    TooManyLookups = "too-many-lookups", 503, "Too many unknown credentials are being looked up.";
+    /// What stands in the memory of the proxy is missing, changed by someone, or older than it was.
+    FeedUnreadable = "feed-unreadable", 503, "The state of the gate cannot be read.";
     /// The proxy refused a call that the decision needs.
     HostFailure = "host-failure", 503, "The proxy refused a needed call.";
 }

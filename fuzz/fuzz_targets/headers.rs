@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use wardgate_core::config::plugin::PluginConfig;
-use wardgate_core::gate::{AuthKind, Edge, Gate, Request, Seed, Step};
+use wardgate_core::gate::{Around, AuthKind, Edge, Environment, Gate, Request, Seed, Step};
 use wardgate_core::jwk::Key;
 use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
 
@@ -32,7 +32,8 @@ const CONFIG: &str = r#"{"policy":{"version":1,
 fuzz_target!(|bytes: &[u8]| {
     let Ok(config) = PluginConfig::parse(CONFIG.as_bytes()) else { panic!("the configuration is bad") };
     let seed = Seed([1, 2, 3, 4]);
-    let Ok(mut gate) = Gate::new(&config, &|_| None, seed, None) else { panic!("the policy is bad") };
+    let gate = Gate::new(&config, Environment::new(|_| None), seed, Around::default());
+    let Ok(mut gate) = gate else { panic!("the policy is bad") };
     // Fields are lines `name:value`, after a leading colon if there is one.
     let fields: Vec<(&[u8], &[u8])> = bytes
         .split(|byte| *byte == b'\n')
@@ -42,7 +43,7 @@ fuzz_target!(|bytes: &[u8]| {
         })
         .collect();
     for _ in 0..2 {
-        let request = Request { fields: &fields, now_nanoseconds: 1_800_000_000_000_000_000, may_look_up: true };
+        let request = Request { fields: &fields, now_nanoseconds: 1_800_000_000_000_000_000 };
         if let Step::Forward(forward) = gate.decide(request, &NoEdge) {
             assert_eq!(forward.principal.auth, AuthKind::None);
         }

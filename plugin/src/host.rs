@@ -108,8 +108,20 @@ mod import {
             headers_size: usize,
             grpc_status: i32,
         ) -> u32;
-        pub(super) fn proxy_continue_stream(stream: u32) -> u32;
-        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+            version: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+            version: u32,
+        ) -> u32;
         pub(super) fn proxy_call_foreign_function(
             name: *const u8,
             name_size: usize,
@@ -259,17 +271,23 @@ pub(crate) fn answer(
     })
 }
 
-/// Lets the paused request of the effective context go on.
-pub(crate) fn resume_request() -> HostResult<()> {
-    const REQUEST: u32 = 0;
-    // SAFETY: no pointers.
-    done(unsafe { import::proxy_continue_stream(REQUEST) })
+/// The value of `key` in the memory that all VMs of the process share, and its version.
+pub(crate) fn shared_data(key: &str) -> HostResult<(Vec<u8>, u32)> {
+    let mut version = 0_u32;
+    // SAFETY: pointer and length are those of a live slice; results go to live locals of `bytes` and
+    // to a live `u32`.
+    let value = bytes(|data, size| unsafe {
+        import::proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version)
+    })?;
+    Ok((value, version))
 }
 
-/// Makes the calls that follow act on this context.
-pub(crate) fn set_effective_context(context: u32) -> HostResult<()> {
-    // SAFETY: no pointers.
-    done(unsafe { import::proxy_set_effective_context(context) })
+/// Sets the value of `key` there; if `version` is not 0, only in place of the value of that version.
+pub(crate) fn set_shared_data(key: &str, value: &[u8], version: u32) -> HostResult<()> {
+    // SAFETY: pointers and lengths are those of live slices; the host only reads.
+    done(unsafe {
+        import::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
+    })
 }
 
 /// Calls a function that the host offers beyond the ABI.
@@ -296,6 +314,8 @@ pub(crate) enum MetricKind {
     Counter = 0,
     /// Has a value.
     Gauge = 1,
+    /// Has many values.
+    Histogram = 2,
 }
 
 /// Defines a metric and returns its id.
@@ -315,7 +335,7 @@ pub(crate) fn increment_metric(id: u32, offset: u64) -> HostResult<()> {
     done(unsafe { import::proxy_increment_metric(id, offset) })
 }
 
-/// Sets a gauge.
+/// Sets a gauge, or adds a value to a histogram.
 pub(crate) fn record_metric(id: u32, value: u64) -> HostResult<()> {
     // SAFETY: no pointers.
     done(unsafe { import::proxy_record_metric(id, value) })

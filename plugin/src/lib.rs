@@ -4,7 +4,9 @@
 //! into host calls. No decision is made here.
 
 mod audit;
+mod feed;
 mod host;
+mod memory;
 mod metrics;
 mod pairs;
 mod request;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use wardgate_core::feed::live::Member;
 use wardgate_core::gate::Gate;
 use wardgate_core::reason::Reason;
 
@@ -13,8 +14,15 @@ use crate::host::{self, MetricKind};
 pub(crate) struct Metrics {
     counters: HashMap<String, (u32, u64)>,
     gauges: HashMap<&'static str, u32>,
+    lag: Option<u32>,
     failed_calls: u64,
+    is_poller: bool,
+    /// When they were brought up to date last, by the monotonic clock.
+    updated_nanoseconds: u64,
 }
+
+/// Time between two updates: more often nobody looks.
+const UPDATE_NANOSECONDS: u64 = 100_000_000;
 
 impl Metrics {
     /// Counts a call to the sidecar that came to nothing.
@@ -22,8 +30,12 @@ impl Metrics {
         self.failed_calls = self.failed_calls.saturating_add(1);
     }
 
-    /// Brings the proxy's metrics up to date.
-    pub(crate) fn update(&mut self, gate: &Gate) {
+    /// Brings the proxy's metrics up to date, if that is due.
+    pub(crate) fn update(&mut self, gate: &Gate, now: u64) {
+        if now.saturating_sub(self.updated_nanoseconds) < UPDATE_NANOSECONDS {
+            return;
+        }
+        self.updated_nanoseconds = now;
         let counters = gate.counters().clone();
         self.count("wardgate.requests.permitted", counters.permitted);
         self.count("wardgate.requests.shadow_denied", counters.shadow_denied);
@@ -46,6 +58,38 @@ impl Metrics {
         self.gauge("wardgate.memory_bytes", bytes);
         if let Some(age) = gate.feed_age_nanoseconds() {
             self.gauge("wardgate.feed.age_milliseconds", age / 1_000_000);
+        }
+    }
+
+    /// Tells how the feed is: how old changes were when this VM took them in, in milliseconds, and
+    /// what the poller counts. Workers share the metrics of a proxy, so only the poller sets gauges.
+    pub(crate) fn update_feed(&mut self, member: &mut Member, wall_milliseconds: u64) {
+        for at_milliseconds in member.take_ages() {
+            self.histogram_of_lag(wall_milliseconds.saturating_sub(at_milliseconds));
+        }
+        let figures = member.figures();
+        self.count("wardgate.feed.reloads", figures.reloads);
+        self.count("wardgate.feed.changes", figures.changes);
+        self.count("wardgate.feed.failures", figures.failures);
+        let is_poller = member.is_poller();
+        if is_poller || self.is_poller {
+            self.gauge("wardgate.feed.is_poller", u64::from(is_poller));
+        }
+        self.is_poller = is_poller;
+        if is_poller {
+            let [revocations, api_keys] = member.records();
+            self.gauge("wardgate.feed.revocations", revocations);
+            self.gauge("wardgate.feed.api_keys", api_keys);
+        }
+    }
+
+    fn histogram_of_lag(&mut self, milliseconds: u64) {
+        if self.lag.is_none() {
+            let name = "wardgate.feed.lag_milliseconds";
+            self.lag = host::define_metric(MetricKind::Histogram, name).ok();
+        }
+        if let Some(id) = self.lag {
+            let _ = host::record_metric(id, milliseconds);
         }
     }
 

@@ -8,22 +8,25 @@ use proxy_wasm::types::ContextType;
 use wardgate_core::base64url;
 use wardgate_core::config::plugin::{Feed, MAX_CONFIGURATION_BYTES, PluginConfig};
 use wardgate_core::config::{Problem, Problems};
-use wardgate_core::gate::{Gate, Overtaken, Seed};
-use wardgate_core::json::parse_strict;
+use wardgate_core::feed::live::{Ask, Now};
+use wardgate_core::gate::{Around, Environment, Gate, Seed};
 use wardgate_core::secret::Secret;
 use wardgate_core::wire::mac::{MIN_SECRET_BYTES, RequestParts};
-use wardgate_core::wire::{AUDIT_PATH, ApiKeyLookupAnswer, AuditAnswer, SNAPSHOT_PATH, Snapshot};
+use wardgate_core::wire::{AUDIT_PATH, AuditAnswer, UNKNOWN_KEY_PATH};
 
 use crate::audit;
+use crate::feed;
 use crate::host::{self, Buffer, Level};
+use crate::memory::HostMemory;
 use crate::metrics::Metrics;
 use crate::request::Stream;
 use crate::sidecar::{Purpose, Sidecar};
 use crate::signatures::HostSignatures;
 use crate::state::{Shared, State};
 
-/// Time between two ticks: what waits for one waits this long at most.
-const TICK_MILLISECONDS: u32 = 50;
+/// Time between two ticks: so long it takes at most until a change that one VM has written is known
+/// to the others.
+const TICK_MILLISECONDS: u32 = 10;
 /// Time between two deliveries of audit events.
 const DELIVERY_NANOSECONDS: u64 = 200_000_000;
 /// Time until the next try when the sidecar did not take a delivery.
@@ -37,7 +40,7 @@ pub(crate) struct Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, fields: usize, body: usize, _trailers: usize) {
-        answered(&self.shared, token, fields, body, None);
+        answered(&self.shared, token, fields, body);
     }
 }
 
@@ -45,7 +48,7 @@ impl RootContext for Root {
     fn on_configure(&mut self, _bytes: usize) -> bool {
         match configure() {
             Ok(mut state) => {
-                state.tick();
+                state.begin();
                 self.shared = Rc::new(RefCell::new(Some(state)));
                 host::set_tick_period(TICK_MILLISECONDS).is_ok()
             }
@@ -66,9 +69,9 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, _context: u32) -> Option<Box<dyn HttpContext>> {
         let shared = Rc::clone(&self.shared);
-        Some(Box::new(Stream { context, shared, has_waited: false }))
+        Some(Box::new(Stream { shared }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -85,11 +88,15 @@ fn configure() -> Result<State, Problems> {
             )
         })?;
     let config = PluginConfig::parse(&text)?;
-    let environment = |name: &str| std::env::var(name).ok();
     let seed = Seed([random()?, random()?, random()?, random()?].map(u64::from_ne_bytes));
     let audit = config.feed.as_ref().map(|feed| audit::shared(feed, &config.limits)).transpose()?;
-    let gate = Gate::new(&config, &environment, seed, audit);
-    let sidecar = config.feed.map(|feed| sidecar(feed, &environment)).transpose();
+    let sidecar = config.feed.clone().map(sidecar).transpose();
+    let member = match &sidecar {
+        Ok(Some(sidecar)) => Some(feed::shared(&sidecar.feed, sidecar.secret())?),
+        Ok(None) | Err(_) => None,
+    };
+    let environment = Environment::new(|name| std::env::var(name).ok());
+    let gate = Gate::new(&config, environment, seed, Around { audit, feed: member.clone() });
     let (gate, sidecar) = match (gate, sidecar) {
         (Ok(gate), Ok(sidecar)) => (gate, sidecar),
         (gate, sidecar) => {
@@ -104,11 +111,13 @@ fn configure() -> Result<State, Problems> {
             "wardgate: the proxy has no verify_signature; RSA and ECDSA are verified in wasm, which takes longer",
         );
     }
-    Ok(State { gate, signatures, sidecar, metrics: Metrics::default() })
+    let metrics = Metrics::default();
+    Ok(State { gate, signatures, sidecar, member, metrics, requests: 0 })
 }
 
-fn sidecar(feed: Feed, environment: &dyn Fn(&str) -> Option<String>) -> Result<Sidecar, Problems> {
-    let secret = environment(&feed.secret_env)
+fn sidecar(feed: Feed) -> Result<Sidecar, Problems> {
+    let secret = std::env::var(&*feed.secret_env)
+        .ok()
         .and_then(|text| base64url::decode(text.trim().as_bytes()))
         .filter(|secret| secret.len() >= MIN_SECRET_BYTES);
     match secret {
@@ -134,65 +143,110 @@ pub(crate) fn random<const BYTES: usize>() -> Result<[u8; BYTES], Problems> {
     Ok(bytes)
 }
 
-/// Takes the answer to a call, whichever context made it.
-pub(crate) fn answered(
-    shared: &Shared,
-    token: u32,
-    fields: usize,
-    body_bytes: usize,
-    stream: Option<u32>,
-) {
+/// Takes the answer to a call.
+fn answered(shared: &Shared, token: u32, fields: usize, body_bytes: usize) {
     let Ok(mut shared) = shared.try_borrow_mut() else { return };
     let Some(state) = shared.as_mut() else { return };
     let Some(sidecar) = &mut state.sidecar else { return };
     let Some((purpose, body)) = sidecar.answered(token, fields, body_bytes) else { return };
-    if let Ok(now) = host::monotonic_nanoseconds() {
-        state.gate.advance(now);
-        state.take_answer(purpose, body, now, stream);
+    if let Some(now) = feed::now() {
+        state.gate.advance(now.monotonic);
+        state.take_answer(purpose, body, now);
+        state.take_settings();
     }
 }
 
 impl State {
+    /// Reads what other VMs have left. Nothing is asked yet: a proxy configures a VM that it throws
+    /// away again, and whose lease everyone would have to wait for.
+    fn begin(&mut self) {
+        let Some(now) = feed::now() else { return };
+        self.gate.advance(now.monotonic);
+        if let Some(member) = &self.member {
+            feed::catch_up(member);
+        }
+        self.take_settings();
+    }
+
     /// Does what is due.
     fn tick(&mut self) {
-        let Ok(now) = host::monotonic_nanoseconds() else { return };
-        self.gate.advance(now);
+        let Some(now) = feed::now() else { return };
+        self.gate.advance(now.monotonic);
         self.give_up(now);
-        self.poll(now);
-        self.deliver(now);
-        self.metrics.update(&self.gate);
+        self.follow(now);
+        self.take_settings();
+        self.tell_unknown_keys();
+        self.deliver(now.monotonic);
+        self.metrics.update(&self.gate, now.monotonic);
+        self.update_feed_metrics();
     }
 
     /// Ends the wait for answers that will not come.
-    fn give_up(&mut self, now: u64) {
+    fn give_up(&mut self, now: Now) {
         let Some(sidecar) = &mut self.sidecar else { return };
-        for purpose in sidecar.give_up(now) {
-            self.take_answer(purpose, None, now, None);
+        for purpose in sidecar.give_up(now.monotonic) {
+            self.take_answer(purpose, None, now);
         }
-        let abandoned = self.sidecar.as_ref().map(Sidecar::abandoned).unwrap_or_default();
-        for id in abandoned {
-            if !self.call_for_api_key(&id, None) {
-                self.resume_all(&id);
+    }
+
+    fn follow(&mut self, now: Now) {
+        let requests = self.gate.requests();
+        let serves = requests != self.requests;
+        self.requests = requests;
+        let asks = self
+            .member
+            .as_ref()
+            .and_then(|member| Some(member.try_borrow_mut().ok()?.tick(&HostMemory, now, serves)));
+        self.ask(asks.unwrap_or_default(), now);
+    }
+
+    /// Asks the sidecar what the feed wants to know.
+    fn ask(&mut self, asks: Vec<Ask>, now: Now) {
+        for ask in asks {
+            let Some(sidecar) = &mut self.sidecar else { return };
+            let parts = RequestParts { method: "GET", path: &ask.path, body: b"" };
+            if sidecar.call(Purpose::Feed(ask.id), parts, ask.wait_milliseconds).is_err() {
+                // What it asks in place of it comes with a tick: not before the time to try again.
+                self.metrics.call_failed();
+                self.member_answered(ask.id, None, now);
             }
         }
     }
 
-    fn poll(&mut self, now: u64) {
-        let Some(sidecar) = &mut self.sidecar else { return };
-        if now < sidecar.next_poll_nanoseconds || sidecar.is_calling(&Purpose::Snapshot) {
-            return;
+    fn member_answered(&self, id: u64, body: Option<&[u8]>, now: Now) -> Vec<Ask> {
+        let member = self.member.as_ref().and_then(|member| member.try_borrow_mut().ok());
+        member.map(|mut member| member.answered(&HostMemory, id, body, now)).unwrap_or_default()
+    }
+
+    fn take_settings(&mut self) {
+        for problem in self.gate.take_settings() {
+            host::log(Level::Error, &format!("wardgate: {problem}"));
         }
-        let interval = sidecar.feed.poll_interval_milliseconds.0.saturating_mul(1_000_000);
-        sidecar.next_poll_nanoseconds = now.saturating_add(interval);
-        let parts = RequestParts { method: "GET", path: SNAPSHOT_PATH, body: b"" };
-        if sidecar.call(Purpose::Snapshot, parts, None).is_err() {
-            self.metrics.call_failed();
+    }
+
+    /// Tells the sidecar of keys that issuers seem to have made lately. What comes of it comes with
+    /// the settings.
+    fn tell_unknown_keys(&mut self) {
+        for unknown in self.gate.take_unknown_keys() {
+            let Some(sidecar) = &mut self.sidecar else { return };
+            let body = serde_json::to_vec(&unknown).unwrap_or_default();
+            let parts = RequestParts { method: "POST", path: UNKNOWN_KEY_PATH, body: &body };
+            if sidecar.call(Purpose::UnknownKey, parts, 0).is_err() {
+                self.metrics.call_failed();
+            }
+        }
+    }
+
+    fn update_feed_metrics(&mut self) {
+        let member = self.member.as_ref().and_then(|member| member.try_borrow_mut().ok());
+        if let (Some(mut member), Ok(time)) = (member, host::now_nanoseconds()) {
+            self.metrics.update_feed(&mut member, time / 1_000_000);
         }
     }
 
     fn deliver(&mut self, now: u64) {
         let Some(sidecar) = &mut self.sidecar else { return };
-        if now < sidecar.next_delivery_nanoseconds || sidecar.is_calling(&Purpose::Audit) {
+        if now < sidecar.next_delivery_nanoseconds || sidecar.is_calling(Purpose::Audit) {
             return;
         }
         sidecar.next_delivery_nanoseconds = now.saturating_add(DELIVERY_NANOSECONDS);
@@ -201,52 +255,24 @@ impl State {
         let Ok(mut audit) = audit.try_borrow_mut() else { return };
         let Some(body) = audit.next_delivery(time / 1_000_000) else { return };
         let parts = RequestParts { method: "POST", path: AUDIT_PATH, body: &body };
-        if sidecar.call(Purpose::Audit, parts, None).is_err() {
+        if sidecar.call(Purpose::Audit, parts, 0).is_err() {
             sidecar.next_delivery_nanoseconds = now.saturating_add(RETRY_NANOSECONDS);
             self.metrics.call_failed();
         }
     }
 
-    fn take_answer(
-        &mut self,
-        purpose: Purpose,
-        body: Option<Vec<u8>>,
-        now: u64,
-        stream: Option<u32>,
-    ) {
+    fn take_answer(&mut self, purpose: Purpose, body: Option<Vec<u8>>, now: Now) {
         let understood = match purpose {
-            Purpose::Snapshot => self.take_snapshot(body),
-            Purpose::Audit => self.take_acknowledgement(body, now),
-            Purpose::ApiKey(id) => {
-                let understood = self.take_api_key(&id, body);
-                let asked_again =
-                    understood == Some(Err(Overtaken)) && self.call_for_api_key(&id, stream);
-                if !asked_again {
-                    self.resume_all(&id);
-                }
-                understood.map(drop)
+            Purpose::Feed(id) => {
+                let asks = self.member_answered(id, body.as_deref(), now);
+                self.ask(asks, now);
+                body.map(drop)
             }
+            Purpose::Audit => self.take_acknowledgement(body, now.monotonic),
+            Purpose::UnknownKey => body.map(drop),
         };
         if understood.is_none() {
             self.metrics.call_failed();
-        }
-    }
-
-    fn take_snapshot(&mut self, body: Option<Vec<u8>>) -> Option<()> {
-        let snapshot: Snapshot = serde_json::from_value(parse_strict(&body?).ok()?).ok()?;
-        match self.gate.apply_snapshot(&snapshot) {
-            Ok(skipped) => {
-                for issuer in skipped {
-                    let message =
-                        format!("wardgate: the sidecar's keys of {issuer} are no JWK Set");
-                    host::log(Level::Error, &message);
-                }
-                Some(())
-            }
-            Err(error) => {
-                host::log(Level::Error, &format!("wardgate: {error}"));
-                None
-            }
         }
     }
 
@@ -268,21 +294,18 @@ impl State {
         }
         Some(())
     }
+}
 
-    fn take_api_key(&mut self, id: &str, body: Option<Vec<u8>>) -> Option<Result<(), Overtaken>> {
-        let answer = body.and_then(|body| parse_strict(&body).ok());
-        let answer =
-            answer.and_then(|value| serde_json::from_value::<ApiKeyLookupAnswer>(value).ok());
-        if answer.is_none() {
-            self.gate.api_key_not_answered(id);
-        }
-        answer.map(|answer| self.gate.api_key_answered(id, &answer))
-    }
-
-    fn resume_all(&mut self, id: &str) {
-        let waiting = self.sidecar.as_mut().map(|sidecar| sidecar.take_waiting(id));
-        for waiting in waiting.unwrap_or_default() {
-            self.resume(&waiting);
+impl Drop for State {
+    /// The answers to what is on its way go with the configuration: the next one must not wait for
+    /// them before it asks again.
+    fn drop(&mut self) {
+        let purposes = self.sidecar.as_mut().map(Sidecar::give_up_all).unwrap_or_default();
+        let Some(now) = feed::now() else { return };
+        for purpose in purposes {
+            if let Purpose::Feed(id) = purpose {
+                self.member_answered(id, None, now);
+            }
         }
     }
 }

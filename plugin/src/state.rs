@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use wardgate_core::gate::Gate;
+use wardgate_core::gate::{Gate, SharedMember};
 
 use crate::metrics::Metrics;
 use crate::sidecar::Sidecar;
@@ -20,6 +20,10 @@ pub(crate) struct State {
     pub(crate) signatures: HostSignatures,
     /// The way to the sidecar, if there is one.
     pub(crate) sidecar: Option<Sidecar>,
+    /// The part of this VM in the feed, if there is one.
+    pub(crate) member: Option<SharedMember>,
     /// Counters of the proxy.
     pub(crate) metrics: Metrics,
+    /// How many requests there were at the last tick.
+    pub(crate) requests: u64,
 }

@@ -37,6 +37,9 @@ pub struct Event<'a> {
     pub subject: Option<&'a str>,
     /// `jti` of the token, or id of the API key.
     pub credential_id: Option<&'a str>,
+    /// Whether an API key was shown with the secret that it had before its last rotation: written
+    /// only if so, to find who has not changed over yet.
+    pub previous_secret: bool,
     /// The proxy's request id, to find the request in other logs.
     pub request_id: &'a [u8],
     /// Address of the client as the proxy trusts it, if it was asked for.
@@ -81,6 +84,9 @@ impl Event<'_> {
             if let Some(value) = value {
                 write_member(name, value, to);
             }
+        }
+        if self.previous_secret {
+            to.extend_from_slice(b",\"previous_secret\":true");
         }
         to.push(b'}');
     }
@@ -162,6 +168,7 @@ mod tests {
             request_id: b"",
             source_address: None,
             shadow_route: None,
+            previous_secret: false,
         }
     }
 

@@ -13,8 +13,9 @@ pub const MAX_CONFIGURATION_BYTES: usize = 16 * 1024 * 1024;
 section! {
     /// The configuration of the filter.
     pub struct PluginConfig = "plugin" {
-        /// The policy, as described in the policy reference; as JSON.
-        pub policy: Map<String, Value>, required;
+        /// The policy, as described in the policy reference; as JSON. With a `feed` it may be left
+        /// out: the filter then decides by the policy of the sidecar, and by each new one.
+        pub policy: Option<Map<String, Value>>, optional;
         /// Where the sidecar is; without it the filter decides on its configuration alone.
         pub feed: Option<Feed>, optional;
         /// Sizes that bound the memory and work of one worker.
@@ -37,15 +38,12 @@ section! {
         /// Environment variable, named in the VM configuration too, that holds the feed secret:
         /// at least 32 random bytes as base64url.
         pub secret_env: NonEmpty, default(NonEmpty("WARDGATE_FEED_SECRET".to_owned()), "WARDGATE_FEED_SECRET");
-        /// Time between two questions for news, in milliseconds.
-        pub poll_interval_milliseconds: Bounded<50, 60_000>, default(Bounded(1000), 1000);
-        /// Deadline of one call to the sidecar, in milliseconds.
+        /// Deadline of one call to the sidecar, in milliseconds; of one that waits for news, so much
+        /// longer than the wait.
         pub timeout_milliseconds: Bounded<10, 10_000>, default(Bounded(500), 500);
         /// How long the filter goes on without hearing from the sidecar, in seconds; then requests
         /// that need a credential are answered 503.
         pub max_stale_seconds: Bounded<1, 86_400>, default(Bounded(600), 600);
-        /// How many unknown API keys one worker may ask the sidecar for, per second.
-        pub api_key_lookups_per_second: Bounded<1, 10_000>, default(Bounded(200), 200);
     }
 }
 
@@ -61,8 +59,6 @@ section! {
         pub refused_token_cache_bytes: Bounded<0, 16_777_216>, default(Bounded(262_144), 262_144);
         /// Memory for API key records, in bytes.
         pub api_key_cache_bytes: Bounded<0, 67_108_864>, default(Bounded(1_048_576), 1_048_576);
-        /// Memory for ids of API keys that do not exist, in bytes; a partition of its own too.
-        pub unknown_api_key_cache_bytes: Bounded<0, 16_777_216>, default(Bounded(262_144), 262_144);
         /// Memory for audit events that the sidecar has not acknowledged, in bytes.
         pub audit_buffer_bytes: Bounded<4096, 67_108_864>, default(Bounded(1_048_576), 1_048_576);
     }
@@ -96,7 +92,6 @@ default_is_empty_object! {
         token_cache_bytes: Bounded(2_097_152),
         refused_token_cache_bytes: Bounded(262_144),
         api_key_cache_bytes: Bounded(1_048_576),
-        unknown_api_key_cache_bytes: Bounded(262_144),
         audit_buffer_bytes: Bounded(1_048_576),
     }
     FailureLimitConfig { failures: Bounded(300), period_seconds: Bounded(60) }
@@ -118,6 +113,11 @@ impl PluginConfig {
             .map_err(|error| vec![Problem { path: String::new(), message: error.to_string() }])?;
         let mut problems = Problems::new();
         match Self::read(&value, &At::ROOT, &mut problems) {
+            Some(config) if config.policy.is_none() && config.feed.is_none() => {
+                let message = "required, because there is no `feed` to bring a policy".to_owned();
+                problems.push(Problem { path: "policy".to_owned(), message });
+                Err(problems)
+            }
             Some(config) if problems.is_empty() => Ok(config),
             _ => {
                 // The policy is read where it is used; its problems belong to the same report.
@@ -168,15 +168,22 @@ mod tests {
             problems(text),
             [
                 "x: unknown key; known here: policy, feed, limits, failure_limit, health_path, realm",
-                "policy: required key is missing",
-                "feed.poll: unknown key; known here: cluster, secret_env, \
-                 poll_interval_milliseconds, timeout_milliseconds, max_stale_seconds, \
-                 api_key_lookups_per_second",
+                "feed.poll: unknown key; known here: cluster, secret_env, timeout_milliseconds, \
+                 max_stale_seconds",
                 "feed.cluster: expected a string that is not empty",
                 "feed.timeout_milliseconds: expected whole number from 10 to 10000, found 5",
                 "limits: expected an object with the keys of `limits`",
             ]
         );
+    }
+
+    #[test]
+    fn a_policy_comes_from_the_configuration_or_by_the_feed() {
+        assert_eq!(
+            problems("{}"),
+            ["policy: required, because there is no `feed` to bring a policy"]
+        );
+        assert!(PluginConfig::parse(br#"{"feed":{}}"#).is_ok());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod bucket;
 mod filter;
 mod fingerprint;
+pub mod live;
 mod record;
 
 pub use filter::Filter;

@@ -1,48 +1,154 @@
-//! API keys: decided from what the gate holds, asked for once if it holds nothing.
+//! API keys: decided from the tables of the feed. No key is ever asked for.
 
 use std::rc::Rc;
 
+use ring::{digest, hmac};
 use subtle::ConstantTimeEq as _;
 
 use crate::api_key::{ApiKey, ApiKeyDigest};
+use crate::feed::live::{Freshness, Unreadable};
+use crate::feed::{Fingerprint, Table, decode_api_key};
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::wire::{ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState};
+use crate::wire::{ApiKeyRecord, ApiKeyState};
 
+use super::networks::{Network, any_contains};
+use super::revocation::Marks;
 use super::{Authentication, Case, Edge, Gate, Principal, Refused};
 
-/// What the sidecar said of one id that exists.
-#[derive(Debug)]
-pub(super) struct Answered {
-    record: Record,
-    until_nanoseconds: u64,
-    /// The revision of all API keys that the answer belongs to.
-    revision: u64,
-}
-
-/// That there is no key of an id: until when, and at which revision.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unknown {
-    until_nanoseconds: u64,
-    revision: u64,
-}
+/// An imported key has at least so many letters after its prefix: 128 bits of base64.
+const MIN_IMPORTED_SECRET_BYTES: usize = 22;
+/// The longest imported key: hashing a longer one is work that anyone could ask for.
+const MAX_IMPORTED_BYTES: usize = 256;
 
 /// A record, ready to decide with.
 #[derive(Debug)]
-struct Record {
+pub(super) struct Held {
+    /// What the record belongs to; when that is another, the record is read anew.
+    freshness: Freshness,
     digest: ApiKeyDigest,
+    previous: Option<(ApiKeyDigest, u64)>,
     state: ApiKeyState,
     expires_at: Option<u64>,
+    networks: Option<Vec<Network>>,
+    owner: Marks,
     principal: Rc<Principal>,
-    /// The key in clear, once its digest was found right: the next request compares in place of
-    /// computing the digest again.
-    proven: Option<Secret>,
+    proven: Option<Proven>,
 }
 
-/// What an entry holds beside the principal.
-const RECORD_BYTES: usize = size_of::<Answered>() + 256;
-/// The sidecar's word on how long an answer stands is bounded: a mistake must not last for ever.
-const MAX_VALID_SECONDS: u64 = 3600;
+/// The key in clear, once its digest was found right: the next request compares in place of
+/// computing the digest again.
+#[derive(Debug)]
+struct Proven {
+    secret: Secret,
+    principal: Rc<Principal>,
+    /// When it stops working, if it is the secret before the last rotation.
+    until: Option<u64>,
+}
+
+/// What an entry holds beside the principals.
+const HELD_BYTES: usize = size_of::<Held>() + Marks::BYTES + MAX_IMPORTED_BYTES + 256;
+
+/// A key as it was shown.
+struct Shown<'a> {
+    text: &'a [u8],
+    fingerprint: Fingerprint,
+    /// SHA-256 of a key that was made elsewhere.
+    sha256: Option<[u8; 32]>,
+}
+
+impl<'a> Shown<'a> {
+    /// What has the form of a key, ours or one that was imported.
+    fn parse(text: &'a [u8], prefixes: &[String]) -> Option<Self> {
+        if let Ok(key) = ApiKey::parse(text) {
+            let fingerprint = Fingerprint::of_api_key(key.id());
+            return Some(Self { text, fingerprint, sha256: None });
+        }
+        let is_imported = |prefix: &String| {
+            let secret = text.strip_prefix(prefix.as_bytes());
+            !prefix.is_empty()
+                && secret.is_some_and(|secret| secret.len() >= MIN_IMPORTED_SECRET_BYTES)
+        };
+        if text.len() > MAX_IMPORTED_BYTES || !prefixes.iter().any(is_imported) {
+            return None;
+        }
+        let digest = digest::digest(&digest::SHA256, text);
+        let sha256: [u8; 32] = digest.as_ref().try_into().ok()?;
+        let fingerprint = Fingerprint::of_imported_api_key(&sha256);
+        Some(Self { text, fingerprint, sha256: Some(sha256) })
+    }
+
+    /// The keyed digest that a record has of the key: of all of it, or of the SHA-256 that was
+    /// imported.
+    fn digest(&self, digest_key: &Secret) -> Option<ApiKeyDigest> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, digest_key.expose());
+        let input = self.sha256.as_ref().map_or(self.text, |sha256| &sha256[..]);
+        let tag = hmac::sign(&key, input);
+        tag.as_ref().try_into().ok().map(ApiKeyDigest::from_bytes)
+    }
+}
+
+impl Held {
+    fn of_record(record: &ApiKeyRecord, freshness: Freshness, gate: &Gate) -> Option<Self> {
+        let scopes = record.scopes.as_deref();
+        let grants = gate.policy.api_key_grants(&record.name, &record.roles, scopes);
+        let previous = record.previous.as_ref();
+        let previous = previous
+            .and_then(|previous| Some((ApiKeyDigest::parse(&previous.digest)?, previous.until)));
+        // A network that cannot be read is none: the key works from fewer places, not from more.
+        let networks: Vec<Network> =
+            record.networks.iter().filter_map(|text| Network::parse(text)).collect();
+        let owner = match (&record.issuer, &record.subject) {
+            (Some(issuer), Some(subject)) => Marks::of_owner(issuer, subject),
+            _ => Marks::default(),
+        };
+        Some(Self {
+            freshness,
+            digest: ApiKeyDigest::parse(&record.digest)?,
+            previous,
+            state: record.state,
+            expires_at: record.expires_at,
+            networks: (!record.networks.is_empty()).then_some(networks),
+            owner,
+            principal: Rc::new(Principal::of_api_key(record, grants)),
+            proven: None,
+        })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        // Twice: the principal of the previous secret is one of its own.
+        let networks = self.networks.as_ref().map_or(0, Vec::len);
+        let networks = networks.saturating_mul(size_of::<Network>());
+        self.principal.memory_bytes().saturating_mul(2).saturating_add(networks)
+    }
+
+    /// Whether this very key was found right before, and still is.
+    fn is_proven(&self, text: &[u8], now_seconds: u64) -> bool {
+        self.proven.as_ref().is_some_and(|proven| {
+            bool::from(proven.secret.expose().ct_eq(text))
+                && proven.until.is_none_or(|until| now_seconds < until)
+        })
+    }
+
+    /// Compares a key with the digests.
+    fn prove(&mut self, shown: &Shown<'_>, digest_key: &Secret, now_seconds: u64) -> bool {
+        let Some(digest) = shown.digest(digest_key) else { return false };
+        let secret = || Secret::new(shown.text.to_vec());
+        if digest == self.digest {
+            let principal = Rc::clone(&self.principal);
+            self.proven = Some(Proven { secret: secret(), principal, until: None });
+            return true;
+        }
+        let Some((previous, until)) = &self.previous else { return false };
+        if digest != *previous || now_seconds >= *until {
+            return false;
+        }
+        let principal = Principal { previous_secret: true, ..(*self.principal).clone() };
+        let (principal, until) = (Rc::new(principal), Some(*until));
+        self.proven = Some(Proven { secret: secret(), principal, until });
+        true
+    }
+}
 
 impl Gate {
     pub(super) fn by_api_key(
@@ -51,190 +157,97 @@ impl Gate {
         case: &Case<'_>,
         edge: &dyn Edge,
     ) -> Authentication {
-        let Ok(key) = ApiKey::parse(text) else {
+        let Some(shown) = Shown::parse(text, &self.api_key_prefixes) else {
             // Junk costs no look-up and no digest, so it is not counted against the address.
             return Authentication::failed(Reason::ApiKeyMalformed);
         };
         if let Err(reason) = self.feed_state() {
             return Authentication::failed(reason);
         }
-        match self.holds(&key) {
-            Held::Proven => return self.prove(&key, case.request.now_nanoseconds).into(),
-            Held::Current => {}
-            // Each time it is shown it counts: whoever tries keys is to be limited for it.
-            Held::Unknown => {
-                return self.limit_failures(edge, |_| Err(Reason::ApiKeyUnknown.into())).into();
-            }
-            held @ (Held::Outdated | Held::Overtaken | Held::Nothing) => {
-                if let Some(step) = self.ask(&key, held, case, edge) {
-                    return step;
-                }
-            }
+        let now_seconds = case.request.now_nanoseconds / 1_000_000_000;
+        let is_proven = match self.hold(&shown.fingerprint, edge) {
+            Ok(held) => held.is_some_and(|held| held.is_proven(text, now_seconds)),
+            Err(reason) => return Authentication::failed(reason),
+        };
+        if is_proven {
+            return self.judge(&shown, now_seconds, edge).into();
         }
-        let now = case.request.now_nanoseconds;
-        self.limit_failures(edge, |gate| gate.prove(&key, now)).into()
+        // Each time it is shown it counts: whoever tries keys is to be limited for it.
+        let proved = self.limit_failures(edge, |gate| gate.prove(&shown, now_seconds));
+        match proved {
+            Ok(()) => self.judge(&shown, now_seconds, edge).into(),
+            Err(refused) => Authentication::Failed(refused),
+        }
     }
 
-    /// Has the sidecar asked, if it may be; `None` if what is held, though out of date, decides.
-    fn ask(
+    /// The record of a key, from the cache as long as nothing changes near it, otherwise from the
+    /// tables; `None` if there is no such key.
+    fn hold(
         &mut self,
-        key: &ApiKey,
-        held: Held,
-        case: &Case<'_>,
+        fingerprint: &Fingerprint,
         edge: &dyn Edge,
-    ) -> Option<Authentication> {
-        let unless_outdated =
-            |reason| (held != Held::Outdated).then_some(Authentication::failed(reason));
-        if !case.request.may_look_up {
-            return unless_outdated(Reason::SidecarUnreachable);
+    ) -> Result<Option<&mut Held>, Reason> {
+        let feed = self.feed_handle().ok_or(Reason::NotReady)?;
+        let feed = feed.try_borrow().map_err(|_| Reason::HostFailure)?;
+        let freshness = feed.replica().freshness(Table::ApiKeys, fingerprint);
+        let known = self.api_keys.find(&fingerprint.0);
+        if known.is_some_and(|held| held.freshness == freshness) {
+            return Ok(self.api_keys.find_mut(&fingerprint.0));
         }
-        // Whoever guessed too often makes no more calls either.
-        let id = key.id();
-        let is_known = matches!(held, Held::Outdated | Held::Overtaken);
-        let now = self.monotonic_nanoseconds;
-        if !is_known && self.failures.any(now) && !self.failures.admits(&edge.source_address(), now)
-        {
-            return Some(Authentication::failed(Reason::TooManyFailures));
-        }
-        // One call serves all that wait for one key. A key that is known to exist is asked for
-        // again once per change, and needs no place in the bucket that floods of unknown ones empty.
-        if !self.asking.contains(id) {
-            if let Err(reason) = self.lookups.admit(now, is_known) {
-                return unless_outdated(reason);
-            }
-            self.asking.insert(id.to_owned());
-        }
-        Some(Authentication::LookUp(id.to_owned()))
+        self.api_keys.remove(&fingerprint.0);
+        let found = feed.replica().find(edge.shared_memory(), Table::ApiKeys, fingerprint);
+        let Some(found) = found.map_err(|Unreadable| Reason::FeedUnreadable)? else {
+            return Ok(None);
+        };
+        let record = decode_api_key(&found.content).map_err(|_| Reason::FeedUnreadable)?;
+        let Some(held) = Held::of_record(&record, freshness, self) else { return Ok(None) };
+        let bytes = held.memory_bytes().saturating_add(HELD_BYTES);
+        self.api_keys.insert(&fingerprint.0, held, bytes);
+        Ok(self.api_keys.find_mut(&fingerprint.0))
     }
 
-    fn holds(&mut self, key: &ApiKey) -> Held {
-        let id = key.id().as_bytes();
-        let (now, revision) = (self.monotonic_nanoseconds, self.api_key_revision());
-        if let Some(answered) = self.api_keys.find(id) {
-            return match answered {
-                answered if Some(answered.revision) < revision => Held::Overtaken,
-                answered if answered.until_nanoseconds <= now => Held::Outdated,
-                answered if answered.record.is_proven(key) => Held::Proven,
-                _ => Held::Current,
-            };
-        }
-        match self.unknown_api_keys.find(id) {
-            Some(unknown) if Some(unknown.revision) < revision => Held::Nothing,
-            Some(unknown) if unknown.until_nanoseconds <= now => Held::Nothing,
-            Some(_) => Held::Unknown,
-            None => Held::Nothing,
-        }
-    }
-
-    /// Compares the key with its record.
-    fn prove(&mut self, key: &ApiKey, now_nanoseconds: u64) -> Result<Rc<Principal>, Refused> {
+    fn prove(&mut self, shown: &Shown<'_>, now_seconds: u64) -> Result<(), Refused> {
         let digest_key = self.api_key_digest_key.clone().ok_or(Reason::NotReady)?;
-        let answered = self.api_keys.find_mut(key.id().as_bytes());
-        let record = &mut answered.ok_or(Reason::ApiKeyUnknown)?.record;
-        if !record.is_proven(key) {
-            if key.digest(&digest_key) != record.digest {
-                return Err(Reason::ApiKeyUnknown.into());
-            }
-            record.proven = Some(Secret::new(key.expose().as_bytes().to_vec()));
+        let held = self.api_keys.find_mut(&shown.fingerprint.0);
+        let held = held.ok_or(Reason::ApiKeyUnknown)?;
+        if held.prove(shown, &digest_key, now_seconds) {
+            Ok(())
+        } else {
+            Err(Reason::ApiKeyUnknown.into())
         }
-        // State and expiry only after the secret: who does not know it learns nothing about the key.
-        let refused = |reason| Err(Refused::known(reason, Rc::clone(&record.principal)));
-        match record.state {
+    }
+
+    /// Judges a key that was proven. State and expiry only after the secret: who does not know it
+    /// learns nothing about the key.
+    fn judge(
+        &mut self,
+        shown: &Shown<'_>,
+        now_seconds: u64,
+        edge: &dyn Edge,
+    ) -> Result<Rc<Principal>, Refused> {
+        let feed = self.feed_handle();
+        let held = self.api_keys.find_mut(&shown.fingerprint.0).ok_or(Reason::ApiKeyUnknown)?;
+        let proven = held.proven.as_ref().ok_or(Reason::ApiKeyUnknown)?;
+        let principal = Rc::clone(&proven.principal);
+        let refused = |reason| Err(Refused::known(reason, Rc::clone(&principal)));
+        match held.state {
             ApiKeyState::Active => {}
             ApiKeyState::Disabled => return refused(Reason::ApiKeyDisabled),
             ApiKeyState::Revoked => return refused(Reason::ApiKeyRevoked),
         }
-        let now_seconds = now_nanoseconds / 1_000_000_000;
-        if record.expires_at.is_some_and(|expires_at| now_seconds >= expires_at) {
+        if held.expires_at.is_some_and(|expires_at| now_seconds >= expires_at) {
             return refused(Reason::ApiKeyExpired);
         }
-        Ok(Rc::clone(&record.principal))
-    }
-
-    /// Takes in what the sidecar said of the key of this id. An answer for another id, or one that
-    /// cannot be read, counts as none.
-    ///
-    /// # Errors
-    ///
-    /// [`Overtaken`] when a newer snapshot came before the answer; nothing is kept then.
-    pub fn api_key_answered(
-        &mut self,
-        id: &str,
-        answer: &ApiKeyLookupAnswer,
-    ) -> Result<(), Overtaken> {
-        self.lookups.succeeded();
-        self.asking.remove(id);
-        let revision = answer.api_key_revision;
-        if Some(revision) < self.api_key_revision() {
-            return Err(Overtaken);
+        match held.owner.is_revoked(feed.as_ref(), edge) {
+            Ok(false) => {}
+            Ok(true) => return refused(Reason::ApiKeyRevoked),
+            Err(reason) => return refused(reason),
         }
-        let valid = answer.valid_for_seconds.min(MAX_VALID_SECONDS).saturating_mul(1_000_000_000);
-        let until_nanoseconds = self.monotonic_nanoseconds.saturating_add(valid);
-        let record = answer.record.as_ref().filter(|record| record.id == id);
-        let record = record.and_then(|record| self.record_of(record));
-        self.api_keys.remove(id.as_bytes());
-        if let Some(record) = record {
-            let bytes = record.principal.memory_bytes().saturating_add(RECORD_BYTES);
-            let answered = Answered { record, until_nanoseconds, revision };
-            self.api_keys.insert(id.as_bytes(), answered, bytes);
-        } else {
-            // A cache of their own: a flood of unknown ids must not push out those that exist.
-            let unknown = Unknown { until_nanoseconds, revision };
-            self.unknown_api_keys.insert(id.as_bytes(), unknown, size_of::<Unknown>());
+        if let Some(networks) = &held.networks
+            && !any_contains(networks, &edge.source_address())
+        {
+            return refused(Reason::ApiKeyNetwork);
         }
-        Ok(())
+        Ok(principal)
     }
-
-    /// Forgets that the sidecar is asked for the key of this id: whoever caused it is gone.
-    pub fn api_key_not_asked(&mut self, id: &str) {
-        self.asking.remove(id);
-    }
-
-    /// Notes that the sidecar did not answer about the key of this id.
-    pub fn api_key_not_answered(&mut self, id: &str) {
-        self.asking.remove(id);
-        self.lookups.failed(self.monotonic_nanoseconds);
-    }
-
-    fn record_of(&self, record: &ApiKeyRecord) -> Option<Record> {
-        let scopes = record.scopes.as_deref();
-        let grants = self.policy.api_key_grants(&record.name, &record.roles, scopes);
-        Some(Record {
-            digest: ApiKeyDigest::parse(&record.digest)?,
-            state: record.state,
-            expires_at: record.expires_at,
-            principal: Rc::new(Principal::of_api_key(record, grants)),
-            proven: None,
-        })
-    }
-}
-
-/// An answer about an API key was overtaken by a change of API keys: it may be of before a
-/// revocation, and must be asked for again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Overtaken;
-
-impl Record {
-    /// Whether this very key was found right before.
-    fn is_proven(&self, key: &ApiKey) -> bool {
-        let shown = key.expose().as_bytes();
-        self.proven.as_ref().is_some_and(|proven| proven.expose().ct_eq(shown).into())
-    }
-}
-
-/// What the gate holds of a key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Held {
-    /// Its record, and this very key was found right before.
-    Proven,
-    /// Its record.
-    Current,
-    /// Its record, whose time is over: it decides if the sidecar cannot be asked.
-    Outdated,
-    /// Its record of before a change of API keys: it decides nothing, for the change may be its own.
-    Overtaken,
-    /// That there is no such key.
-    Unknown,
-    /// Nothing.
-    Nothing,
 }

@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::policy::Credential;
+use crate::policy::{Credential, Issuer};
 use crate::reason::Reason;
 use crate::time::UnixSeconds;
-use crate::token::{self, UnverifiedToken, VerifiedToken};
+use crate::token::{self, IssuerRules, UnverifiedToken, VerifiedToken};
 
 use super::intake::{self, Presented};
+use super::revocation::Marks;
 use super::state::seconds;
-use super::{Authentication, Case, Edge, Gate, Principal, Refused};
+use super::{Authentication, Case, Edge, Gate, Principal, Refused, SharedMember};
 
 /// A token whose signature was found good.
 #[derive(Debug)]
@@ -17,6 +18,34 @@ pub(super) struct Known {
     issuer: usize,
     token: VerifiedToken,
     principal: Rc<Principal>,
+    marks: Marks,
+}
+
+impl Known {
+    /// Judges what can change while the verdict on the signature stands: times, and whether any of
+    /// it was revoked.
+    fn judge(
+        &mut self,
+        rules: &IssuerRules,
+        feed: Option<&SharedMember>,
+        now: UnixSeconds,
+        edge: &dyn Edge,
+    ) -> Result<Rc<Principal>, Refused> {
+        let refused = |reason| Refused::known(reason, Rc::clone(&self.principal));
+        token::check_claims(&self.token, rules, now).map_err(refused)?;
+        match self.marks.is_revoked(feed, edge) {
+            Ok(false) => Ok(Rc::clone(&self.principal)),
+            Ok(true) => Err(Refused::known(Reason::TokenRevoked, Rc::clone(&self.principal))),
+            Err(reason) => Err(Refused::known(reason, Rc::clone(&self.principal))),
+        }
+    }
+}
+
+impl Known {
+    fn memory_bytes(&self) -> usize {
+        let principal = self.principal.memory_bytes();
+        self.token.memory_bytes().saturating_add(principal).saturating_add(Marks::BYTES)
+    }
 }
 
 impl Gate {
@@ -70,13 +99,10 @@ impl Gate {
         now: UnixSeconds,
         edge: &dyn Edge,
     ) -> Result<Rc<Principal>, Refused> {
-        if let Some(known) = self.tokens.find(token) {
+        if let Some(known) = self.tokens.find_mut(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
             let issuer = self.policy.issuers().get(known.issuer).ok_or(Reason::PolicyInvalid)?;
-            return match token::check_claims(&known.token, &issuer.rules, now) {
-                Ok(()) => Ok(Rc::clone(&known.principal)),
-                Err(reason) => Err(Refused::known(reason, Rc::clone(&known.principal))),
-            };
+            return known.judge(&issuer.rules, self.feed.as_ref(), now, edge);
         }
         if let Some(reason) = self.refused_tokens.find(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
@@ -124,16 +150,19 @@ impl Gate {
         let issuer = policy.issuers().get(issuer_index).ok_or(Reason::PolicyInvalid)?;
         let keys = self.key_sets.get(issuer_index).ok_or(Reason::PolicyInvalid)?;
         match token::verify(&token, &issuer.rules, keys, edge) {
-            Ok(token) => {
+            Ok(verified) => {
+                let mut known = self.known(issuer_index, issuer, verified, &token);
+                let judged = known.judge(&issuer.rules, self.feed.as_ref(), now, edge);
                 // Kept even if its time is over: the verdict on the signature stands, and the next
                 // look at it costs nothing. Its claims are judged each time.
-                let principal = self.remember(compact, issuer_index, token.clone());
-                match token::check_claims(&token, &issuer.rules, now) {
-                    Ok(()) => Ok(principal),
-                    Err(reason) => Err(Refused::known(reason, principal)),
-                }
+                let bytes = known.memory_bytes();
+                self.tokens.insert(compact, known, bytes);
+                judged
             }
             Err(reason) => {
+                if let (Reason::TokenKeyUnknown, Some(key_id)) = (reason, token.key_id()) {
+                    self.note_unknown_key(issuer_index, &issuer.rules.issuer, key_id);
+                }
                 if stays_refused(reason) {
                     self.refused_tokens.insert(compact, reason, 0);
                 }
@@ -142,16 +171,21 @@ impl Gate {
         }
     }
 
-    fn remember(&mut self, compact: &[u8], issuer: usize, token: VerifiedToken) -> Rc<Principal> {
-        let grants = self.policy.subject_facts(issuer, token.claims(), token.subject());
-        let principal = Rc::new(match self.policy.issuers().get(issuer) {
-            Some(found) => Principal::of_token(&token, found, grants),
-            None => return Rc::clone(&self.anonymous),
-        });
-        let bytes = token.memory_bytes().saturating_add(principal.memory_bytes());
-        let known = Known { issuer, token, principal: Rc::clone(&principal) };
-        self.tokens.insert(compact, known, bytes);
-        principal
+    fn known(
+        &self,
+        index: usize,
+        issuer: &Issuer,
+        token: VerifiedToken,
+        unverified: &UnverifiedToken<'_>,
+    ) -> Known {
+        let grants = self.policy.subject_facts(index, token.claims(), token.subject());
+        let principal = Rc::new(Principal::of_token(&token, issuer, grants));
+        let marks = if self.knows_revocations() {
+            Marks::of_token(unverified, &token)
+        } else {
+            Marks::default()
+        };
+        Known { issuer: index, token, principal, marks }
     }
 
     fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<usize, Reason> {

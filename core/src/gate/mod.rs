@@ -1,7 +1,7 @@
 //! The request path: from headers to what the proxy must do next.
 //!
-//! The gate never calls anyone. It is given the headers, the time and an [`Edge`], and returns a
-//! [`Step`]; what needs the sidecar is a step too, and the request is then decided anew.
+//! The gate never calls anyone, and no request waits for the sidecar. It is given the headers, the
+//! time and an [`Edge`], and returns a [`Step`].
 
 mod api_keys;
 mod authenticate;
@@ -10,21 +10,23 @@ pub mod encode;
 pub mod failures;
 mod health;
 pub mod intake;
-pub mod lookup;
+mod networks;
 mod principal;
 mod record;
+mod revocation;
+mod settings;
 mod state;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
-pub use api_keys::Overtaken;
 pub use principal::{AuthKind, Principal};
 pub use record::Counters;
-pub use state::{ApplySnapshotError, Gate, Seed, SharedAudit};
+pub use state::{Around, Environment, Gate, Seed, SharedAudit, SharedMember};
 
 use crate::answer::{self, Answer, Offer};
 use crate::audit::Outcome;
+use crate::feed::live::{NoMemory, SharedMemory};
 use crate::path::{self, JudgedPath};
 use crate::policy::{Credential, Decision, Found, Mode, RequestLine, Route};
 use crate::reason::Reason;
@@ -36,6 +38,11 @@ use intake::{Field, Intake};
 pub trait Edge: SignatureCheck {
     /// The address of the client as the proxy trusts it, with or without a port; empty if unknown.
     fn source_address(&self) -> Vec<u8>;
+
+    /// The memory that the tables of the feed stand in.
+    fn shared_memory(&self) -> &dyn SharedMemory {
+        &NoMemory
+    }
 }
 
 /// A request to decide.
@@ -45,9 +52,6 @@ pub struct Request<'a> {
     pub fields: &'a [Field<'a>],
     /// The wall clock, in nanoseconds since the epoch.
     pub now_nanoseconds: u64,
-    /// Whether the sidecar may still be asked. Not on the second time round: what it could not
-    /// answer once, it is not asked again for the same request.
-    pub may_look_up: bool,
 }
 
 /// What the proxy must do next.
@@ -57,8 +61,6 @@ pub enum Step {
     Forward(Forward),
     /// Answer in place of the upstream.
     Answer(Answer, Note),
-    /// Ask the sidecar for the API key of this id, give the answer to the gate, and decide again.
-    LookUpApiKey(String),
 }
 
 /// The changes to a request that goes on.
@@ -100,12 +102,19 @@ impl Note {
 impl Gate {
     /// Decides `request`.
     pub fn decide(&mut self, request: Request<'_>, edge: &dyn Edge) -> Step {
+        self.requests = self.requests.saturating_add(1);
         let intake = match Intake::read(request.fields, |name| self.is_own_name(name)) {
             Ok(intake) => intake,
             Err(reason) => return self.refuse_unread(reason, request, edge),
         };
         if self.is_health_path(intake.path) {
             return self.health(&intake);
+        }
+        if !self.has_policy {
+            // Nothing says what is public.
+            let path = without_query(intake.path);
+            let case = Case { intake: &intake, path, route: None, request };
+            return self.deny(Reason::NotReady, &case, None, edge);
         }
         let Ok(judged) = path::judge(intake.path) else {
             let path = without_query(intake.path);
@@ -157,7 +166,6 @@ impl Gate {
         let credentials = case.route.map_or(&[][..], |route| &route.credentials);
         let (principal, failed) = match self.authenticate(credentials, case, edge) {
             Authentication::Principal(principal) => (principal, None),
-            Authentication::LookUp(id) => return Step::LookUpApiKey(id),
             // Shadow mode never lets a failed authentication pass as anyone: it goes on as nobody.
             Authentication::Failed(refused)
                 if is_shadow(case.route) && !is_state(refused.reason) =>
@@ -250,7 +258,6 @@ impl Gate {
 enum Authentication {
     Principal(Rc<Principal>),
     Failed(Refused),
-    LookUp(String),
 }
 
 impl Authentication {

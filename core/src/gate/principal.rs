@@ -2,7 +2,7 @@
 
 use crate::policy::{Grants, Issuer};
 use crate::token::VerifiedToken;
-use crate::wire::ApiKeyRecord;
+use crate::wire::{ApiKeyRecord, RateLimitRecord};
 
 use super::encode;
 
@@ -39,6 +39,10 @@ pub struct Principal {
     pub subject: Option<String>,
     /// `jti` of the token, or id of the API key: what to revoke.
     pub credential_id: Option<String>,
+    /// Whether it was authenticated by the secret that an API key had before its last rotation.
+    pub previous_secret: bool,
+    /// How often the API key may be used, if it says so.
+    pub rate_limit: Option<RateLimitRecord>,
     /// What the principal may do.
     pub grants: Grants,
     /// The headers to set, names in lower case, values escaped.
@@ -50,7 +54,16 @@ impl Principal {
     pub fn anonymous(grants: Grants) -> Self {
         let headers = vec![header("x-wardgate-auth", b"none".to_vec())];
         let auth = AuthKind::None;
-        Self { auth, issuer: None, subject: None, credential_id: None, grants, headers }
+        Self {
+            auth,
+            issuer: None,
+            subject: None,
+            credential_id: None,
+            previous_secret: false,
+            rate_limit: None,
+            grants,
+            headers,
+        }
     }
 
     /// The principal of a verified token.
@@ -60,6 +73,8 @@ impl Principal {
             issuer: Some(token.issuer().to_owned()),
             subject: Some(token.subject().to_owned()),
             credential_id: token.token_id().map(str::to_owned),
+            previous_secret: false,
+            rate_limit: None,
             grants,
             headers: Vec::new(),
         };
@@ -77,6 +92,8 @@ impl Principal {
             issuer: record.issuer.clone(),
             subject: Some(record.subject.clone().unwrap_or_else(own_name)),
             credential_id: Some(record.id.clone()),
+            previous_secret: false,
+            rate_limit: record.rate_limit,
             grants,
             headers: Vec::new(),
         };

@@ -71,6 +71,7 @@ impl Gate {
             issuer: principal.and_then(|principal| principal.issuer.as_deref()),
             subject: principal.and_then(|principal| principal.subject.as_deref()),
             credential_id: principal.and_then(|principal| principal.credential_id.as_deref()),
+            previous_secret: principal.is_some_and(|principal| principal.previous_secret),
             request_id: case.intake.request_id,
             source_address,
             shadow_route: shadow.map(|route| &*route.name),

@@ -1,37 +1,44 @@
 //! What a gate holds, and how it changes.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use serde_json::{Value, json};
 
 use crate::audit::AuditBuffer;
 use crate::base64url;
 use crate::config::plugin::{PluginConfig, under_policy};
 use crate::config::{Problem, Problems};
+use crate::feed::live::Member;
 use crate::jwk::{KeyOrigin, KeySet};
 use crate::policy::{Credential, Issuer, Policy};
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
-use crate::wire::{Snapshot, mac};
+use crate::wire::feed::UnknownKey;
 
-use super::api_keys::{Answered, Unknown};
+use super::api_keys::Held;
 use super::authenticate::Known;
 use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
 use super::intake::{Field, canonical, is_credential_name};
-use super::lookup::LookupGovernor;
+use super::settings::Taken;
 use super::{Counters, Principal};
 
 /// The audit events of one VM incarnation. It outlives the gates that write to it: a new
 /// configuration must not lose what the old one has recorded.
 pub type SharedAudit = Rc<RefCell<AuditBuffer>>;
 
+/// The part of a VM in the feed, which its gates share.
+pub type SharedMember = Rc<RefCell<Member>>;
+
 /// Keys of the hash tables of a gate: random, fresh for each.
 #[derive(Clone, Copy)]
 pub struct Seed(pub [u64; 4]);
 
-/// Decides requests. One per configuration and worker; shares nothing.
+/// Decides requests. One per configuration and worker; shares with the others of its VM what
+/// [`Around`] names.
 #[derive(Debug)]
 pub struct Gate {
     pub(super) policy: Rc<Policy>,
@@ -41,12 +48,8 @@ pub struct Gate {
     pub(super) anonymous: Rc<Principal>,
     pub(super) tokens: Cache<Known>,
     pub(super) refused_tokens: Cache<Reason>,
-    pub(super) api_keys: Cache<Answered>,
-    pub(super) unknown_api_keys: Cache<Unknown>,
-    /// Ids that the sidecar is being asked for.
-    pub(super) asking: HashSet<String>,
+    pub(super) api_keys: Cache<Held>,
     pub(super) failures: FailureLimit,
-    pub(super) lookups: LookupGovernor,
     pub(super) counters: Counters,
     pub(super) audit: Option<SharedAudit>,
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
@@ -55,54 +58,86 @@ pub struct Gate {
     /// What the monotonic clock showed last, in nanoseconds. Everything that waits, expires or ages
     /// here goes by it: a wall clock that is set back would make what is old young.
     pub(super) monotonic_nanoseconds: u64,
-    configured_keys: Vec<KeySet>,
-    feed: Option<FeedState>,
+    pub(super) configured_keys: Vec<KeySet>,
+    pub(super) api_key_prefixes: Vec<String>,
+    pub(super) requests: u64,
+    pub(super) feed: Option<SharedMember>,
+    /// Whether the configuration has a feed.
+    awaits_feed: bool,
+    pub(super) taken: Taken,
+    pub(super) environment: Environment,
+    /// Whether the policy is that of the configuration.
+    pub(super) has_own_policy: bool,
+    /// Whether there is a policy at all: it may not have come yet.
+    pub(super) has_policy: bool,
+    unknown_keys: Vec<UnknownKey>,
+    /// When the sidecar was told last of a key that the issuer of this index has not.
+    unknown_told: BTreeMap<usize, u64>,
 }
 
-/// What the gate knows of its feed.
-#[derive(Debug)]
-struct FeedState {
-    max_stale_nanoseconds: u64,
-    heard_nanoseconds: Option<u64>,
-    generation: Option<String>,
-    api_key_revision: Option<u64>,
+type Find = dyn Fn(&str) -> Option<String>;
+
+/// Looks up the environment variables that a configuration or a policy names.
+#[derive(Clone)]
+pub struct Environment(Rc<Find>);
+
+impl Environment {
+    /// An environment.
+    pub fn new(find: impl Fn(&str) -> Option<String> + 'static) -> Self {
+        Self(Rc::new(find))
+    }
+
+    fn find(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
 }
 
-/// Why a snapshot was not taken over; the gate goes on with what it had.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ApplySnapshotError {
-    /// The digest key is not base64url of at least 32 bytes.
-    #[error("the snapshot's api_key_digest_key is not base64url of at least 32 bytes")]
-    DigestKey,
+/// Shows nothing: the environment holds secrets.
+impl core::fmt::Debug for Environment {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Environment(…)")
+    }
+}
+
+/// What a gate has in common with others.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// Takes the events, where there is a sidecar to deliver them to.
+    pub audit: Option<SharedAudit>,
+    /// The part of this VM in the feed, where there is one.
+    pub feed: Option<SharedMember>,
 }
 
 impl Gate {
     /// Builds a gate.
     ///
-    /// `environment` looks up the variables that the configuration names; `audit` takes the events,
-    /// where there is a sidecar to deliver them to.
+    /// `environment` looks up the variables that the configuration names. A configuration with a
+    /// `feed` needs the part of this VM in it, too; without one it is never ready.
     ///
     /// # Errors
     ///
     /// Every problem of the configuration, each with its path.
     pub fn new(
         config: &PluginConfig,
-        environment: &dyn Fn(&str) -> Option<String>,
+        environment: Environment,
         seed: Seed,
-        audit: Option<SharedAudit>,
+        around: Around,
     ) -> Result<Self, Problems> {
-        let document = serde_json::Value::Object(config.policy.clone());
-        let policy = Rc::new(Policy::read(&document).map_err(under_policy)?);
+        let policy = Rc::new(match config.policy.clone() {
+            Some(document) => Policy::read(&Value::Object(document)).map_err(under_policy)?,
+            None => no_policy().map_err(under_policy)?,
+        });
         let mut problems = Problems::new();
-        let configured_keys = configured_keys(&policy, environment, &mut problems);
+        let configured_keys = configured_keys(&policy, &environment, &mut problems);
+        let mut problems: Problems = under_policy(problems);
         check_feed(&policy, config, &mut problems);
         if !problems.is_empty() {
             return Err(problems);
         }
         let Seed([a, b, c, d]) = seed;
         let keys = HashKeys(a, b);
-        let limits = &config.limits;
-        let feed = config.feed.as_ref();
+        let (limits, failures) = (&config.limits, &config.failure_limit);
+        let has_policy = config.policy.is_some();
         Ok(Self {
             realm: config.realm.0.clone(),
             health_path: config.health_path.0.clone(),
@@ -111,26 +146,23 @@ impl Gate {
             tokens: Cache::new(limits.token_cache_bytes.size(), keys),
             refused_tokens: Cache::new(limits.refused_token_cache_bytes.size(), keys),
             api_keys: Cache::new(limits.api_key_cache_bytes.size(), keys),
-            unknown_api_keys: Cache::new(limits.unknown_api_key_cache_bytes.size(), keys),
-            asking: HashSet::new(),
-            failures: FailureLimit::new(
-                config.failure_limit.failures.0,
-                config.failure_limit.period_seconds.0,
-                (c, d),
-            ),
-            lookups: LookupGovernor::new(feed.map_or(0, |feed| feed.api_key_lookups_per_second.0)),
+            failures: FailureLimit::new(failures.failures.0, failures.period_seconds.0, (c, d)),
             counters: Counters::default(),
-            audit,
+            requests: 0,
+            audit: around.audit,
             key_sets: configured_keys.clone(),
             configured_keys,
             api_key_digest_key: None,
+            api_key_prefixes: Vec::new(),
+            unknown_keys: Vec::new(),
+            unknown_told: BTreeMap::new(),
             monotonic_nanoseconds: 0,
-            feed: feed.map(|feed| FeedState {
-                max_stale_nanoseconds: feed.max_stale_seconds.0.saturating_mul(1_000_000_000),
-                heard_nanoseconds: None,
-                generation: None,
-                api_key_revision: None,
-            }),
+            feed: config.feed.as_ref().and(around.feed),
+            awaits_feed: config.feed.is_some(),
+            taken: Taken::default(),
+            environment,
+            has_own_policy: has_policy,
+            has_policy,
             policy,
         })
     }
@@ -141,82 +173,54 @@ impl Gate {
         self.monotonic_nanoseconds = self.monotonic_nanoseconds.max(monotonic_nanoseconds);
     }
 
-    /// Takes over what the sidecar said just now. Returns the issuers whose keys are no JWK Set:
-    /// they go on with the keys that they had, and do not blind the gate for the others.
-    ///
-    /// # Errors
-    ///
-    /// [`ApplySnapshotError`] when nothing can be taken over.
-    pub fn apply_snapshot(
-        &mut self,
-        snapshot: &Snapshot,
-    ) -> Result<Vec<String>, ApplySnapshotError> {
-        let mut skipped = Vec::new();
-        let Some(feed) = &self.feed else { return Ok(skipped) };
-        if feed.generation.as_ref() != Some(&snapshot.generation) {
-            let digest_key = base64url::decode(snapshot.api_key_digest_key.as_bytes())
-                .filter(|key| key.len() >= mac::MIN_SECRET_BYTES)
-                .ok_or(ApplySnapshotError::DigestKey)?;
-            self.key_sets = self.merged_keys(snapshot, &mut skipped);
-            self.api_key_digest_key = Some(Secret::new(digest_key));
-            // A verdict belongs to the keys that it was found with.
-            self.tokens.clear();
-            self.refused_tokens.clear();
-        }
-        let Some(feed) = &mut self.feed else { return Ok(skipped) };
-        if feed.api_key_revision > Some(snapshot.api_key_revision) {
-            // A store that was restored counts from where it was: what is held may be newer than it,
-            // and knows nothing of what was revoked since.
-            self.api_keys.clear();
-            self.unknown_api_keys.clear();
-        }
-        // The sidecar lives: what opened the breaker is over.
-        self.lookups.succeeded();
-        feed.generation = Some(snapshot.generation.clone());
-        feed.api_key_revision = Some(snapshot.api_key_revision);
-        feed.heard_nanoseconds = Some(self.monotonic_nanoseconds);
-        Ok(skipped)
-    }
-
-    /// The keys of each issuer: those of the configuration and those of the snapshot.
-    fn merged_keys(&self, snapshot: &Snapshot, skipped: &mut Vec<String>) -> Vec<KeySet> {
-        let mut merged = Vec::new();
-        let sets = self.configured_keys.iter().zip(&self.key_sets);
-        for (issuer, (configured, current)) in self.policy.issuers().iter().zip(sets) {
-            let mut fetched = snapshot.key_sets.iter();
-            let fetched = fetched.find(|set| set.issuer == issuer.rules.issuer);
-            let parsed = fetched.map(|set| KeySet::parse(&set.jwks, KeyOrigin::Fetched));
-            merged.push(match parsed {
-                None => configured.clone(),
-                Some(Ok((keys, _))) => configured.clone().merged(keys),
-                Some(Err(_)) => {
-                    skipped.push(issuer.rules.issuer.clone());
-                    current.clone()
-                }
-            });
-        }
-        merged
-    }
-
     /// Whether requests with a credential can be decided now.
     ///
     /// # Errors
     ///
-    /// [`Reason::NotReady`] before the first snapshot, [`Reason::SidecarUnreachable`] when the last
-    /// one is older than the configuration allows: a revocation may have been missed.
+    /// [`Reason::NotReady`] before everything is loaded, [`Reason::SidecarUnreachable`] when the
+    /// sidecar was last heard longer ago than the configuration allows, [`Reason::FeedUnreadable`]
+    /// when what has changed cannot be read: a revocation may have been missed.
     pub fn feed_state(&self) -> Result<(), Reason> {
-        let Some(feed) = &self.feed else { return Ok(()) };
-        let heard = feed.heard_nanoseconds.ok_or(Reason::NotReady)?;
-        if self.monotonic_nanoseconds.saturating_sub(heard) > feed.max_stale_nanoseconds {
-            return Err(Reason::SidecarUnreachable);
+        if !self.has_policy {
+            return Err(Reason::NotReady);
         }
-        Ok(())
+        let Some(feed) = &self.feed else {
+            return if self.awaits_feed { Err(Reason::NotReady) } else { Ok(()) };
+        };
+        let feed = feed.try_borrow().map_err(|_| Reason::HostFailure)?;
+        // Without the settings of the feed there is no key to verify with.
+        self.taken.changes.ok_or(Reason::NotReady)?;
+        feed.replica().state(self.monotonic_nanoseconds)
     }
 
     /// Nanoseconds since the sidecar was last heard, if it ever was.
     pub fn feed_age_nanoseconds(&self) -> Option<u64> {
-        let heard = self.feed.as_ref()?.heard_nanoseconds?;
-        Some(self.monotonic_nanoseconds.saturating_sub(heard))
+        let feed = self.feed.as_ref()?.try_borrow().ok()?;
+        feed.replica().age_nanoseconds(self.monotonic_nanoseconds)
+    }
+
+    /// How many requests were decided.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Keys that tokens of known issuers name and that nobody has, for the sidecar to look for.
+    pub fn take_unknown_keys(&mut self) -> Vec<UnknownKey> {
+        core::mem::take(&mut self.unknown_keys)
+    }
+
+    /// Notes that a token of a known issuer names a key that nobody has, now and then: whoever
+    /// makes tokens up must not make the sidecar ask its issuers all day.
+    pub(super) fn note_unknown_key(&mut self, issuer: usize, name: &str, key_id: &str) {
+        const PATIENCE_NANOSECONDS: u64 = 5_000_000_000;
+        let now = self.monotonic_nanoseconds;
+        let told = self.unknown_told.get(&issuer);
+        let is_due = told.is_none_or(|told| now.saturating_sub(*told) >= PATIENCE_NANOSECONDS);
+        if is_due && self.feed.is_some() {
+            self.unknown_told.insert(issuer, now);
+            let (issuer, key_id) = (name.to_owned(), key_id.to_owned());
+            self.unknown_keys.push(UnknownKey { issuer, key_id });
+        }
     }
 
     /// What was counted so far.
@@ -234,13 +238,14 @@ impl Gate {
         self.counters.denied_for(Reason::HostFailure);
     }
 
-    /// The bytes in use by caches and audit events.
+    /// The bytes in use by caches, audit events and what is held of the feed's tables.
     pub fn memory_bytes(&self) -> usize {
         let audit = self.audit.as_ref().and_then(|audit| audit.try_borrow().ok());
         let audit = audit.map_or(0, |audit| audit.bytes());
-        let tokens = [self.tokens.bytes(), self.refused_tokens.bytes()];
-        let keys = [self.api_keys.bytes(), self.unknown_api_keys.bytes()];
-        tokens.into_iter().chain(keys).fold(audit, usize::saturating_add)
+        let feed = self.feed.as_ref().and_then(|feed| feed.try_borrow().ok());
+        let feed = feed.map_or(0, |feed| feed.replica().figures().bytes);
+        let caches = [self.tokens.bytes(), self.refused_tokens.bytes(), self.api_keys.bytes()];
+        caches.into_iter().fold(audit.saturating_add(feed), usize::saturating_add)
     }
 
     /// Names among `fields` of trailers that must not reach the upstream, which may merge trailers
@@ -254,11 +259,6 @@ impl Gate {
         names.filter(is_forged).collect()
     }
 
-    /// What the revision of API keys was when the sidecar was last heard.
-    pub(super) fn api_key_revision(&self) -> Option<u64> {
-        self.feed.as_ref()?.api_key_revision
-    }
-
     /// Whether only the gate may set the header of this canonical name.
     pub(super) fn is_own_name(&self, canonical: &[u8]) -> bool {
         canonical.starts_with(b"x-wardgate-")
@@ -267,21 +267,26 @@ impl Gate {
     }
 }
 
+/// What serves until a policy comes by the feed.
+fn no_policy() -> Result<Policy, Problems> {
+    Policy::read(&json!({"version": 1, "routes": []}))
+}
+
 /// The time in whole seconds.
 pub(super) fn seconds(nanoseconds: u64) -> UnixSeconds {
     UnixSeconds(nanoseconds / 1_000_000_000)
 }
 
 /// The keys that stand in the configuration, by issuer.
-fn configured_keys(
+pub(super) fn configured_keys(
     policy: &Policy,
-    environment: &dyn Fn(&str) -> Option<String>,
+    environment: &Environment,
     problems: &mut Problems,
 ) -> Vec<KeySet> {
     let mut sets = Vec::new();
     for (index, issuer) in policy.issuers().iter().enumerate() {
         let mut problem = |key: &str, message: String| {
-            problems.push(Problem { path: format!("policy.issuers[{index}].{key}"), message });
+            problems.push(Problem { path: format!("issuers[{index}].{key}"), message });
         };
         let mut set = KeySet::default();
         if let Some(jwks) = &issuer.jwks {
@@ -296,7 +301,8 @@ fn configured_keys(
             }
         }
         if let Some(name) = &issuer.hmac_secret_env {
-            match environment(name).and_then(|text| base64url::decode(text.trim().as_bytes())) {
+            match environment.find(name).and_then(|text| base64url::decode(text.trim().as_bytes()))
+            {
                 Some(secret) if secret.len() >= secret_bytes(issuer) => {
                     set = set.merged(KeySet::from_hmac_secret(Secret::new(secret)));
                 }

@@ -74,6 +74,7 @@ impl IssuerRules {
 #[derive(Clone)]
 pub struct VerifiedToken {
     claims: Arc<Claims>,
+    key_id: Option<Arc<str>>,
 }
 
 impl VerifiedToken {
@@ -97,6 +98,12 @@ impl VerifiedToken {
         self.claims.token_id()
     }
 
+    /// The `kid` of the key that the signature was found good with. Not that of the header, which
+    /// may be missing: whoever has stolen a key would leave it out once the key is revoked.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
     /// `exp`.
     pub fn expires_at(&self) -> UnixSeconds {
         self.claims.expires_at
@@ -118,6 +125,7 @@ impl VerifiedToken {
             .saturating_add(self.claims.issuer.len())
             .saturating_add(self.claims.subject.len())
             .saturating_add(map_bytes(&self.claims.all))
+            .saturating_add(self.key_id().map_or(0, str::len))
     }
 }
 
@@ -196,11 +204,10 @@ pub fn verify(
     if candidates.peek().is_none() {
         return Err(Reason::TokenKeyUnknown);
     }
-    let is_signed = candidates.any(|key| is_signed_by(token, key, checks));
-    if !is_signed {
-        return Err(Reason::TokenSignatureInvalid);
-    }
-    Ok(VerifiedToken { claims: Arc::clone(&token.claims) })
+    let key = candidates.find(|key| is_signed_by(token, key, checks));
+    let key = key.ok_or(Reason::TokenSignatureInvalid)?;
+    let key_id = key.key_id().map(Arc::from);
+    Ok(VerifiedToken { claims: Arc::clone(&token.claims), key_id })
 }
 
 fn is_signed_by(token: &UnverifiedToken<'_>, key: &Key, checks: &dyn SignatureCheck) -> bool {
