@@ -2,6 +2,7 @@
 //! listener and the command line without a running sidecar use the same functions.
 
 mod api_keys;
+pub(crate) mod revocations;
 mod tokens;
 
 use std::sync::Arc;
@@ -13,16 +14,24 @@ use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
 
 pub use api_keys::{
-    ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
+    RotateApiKey, Swept, UpdateApiKey,
+};
+pub use revocations::{
+    RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
 };
 pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
 
 use crate::clock::Clock;
-use crate::config::IssuerSection;
+use crate::config::{ApiKeysSection, IssuerSection};
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
-use crate::seal::{Sealed, StoreKeys, UnsealError};
-use crate::store::{Store, StoreError, StoreStat, StoredSigningKey};
+use crate::seal::{StoreKeys, UnsealError};
+use crate::store::records::{
+    StoredSigningKey, api_keys as stored_api_keys, secrets, signing_keys as stored_signing_keys,
+};
+use crate::store::{Store, StoreError, StoreStat};
 
 /// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
 /// revision in the snapshot.
@@ -36,6 +45,8 @@ pub struct Desk {
     keys: SigningKeys,
     digest_key: Secret,
     issuer: IssuerSection,
+    api_keys: ApiKeysSection,
+    store_keys: StoreKeys,
 }
 
 /// Why the desk cannot be opened.
@@ -74,16 +85,36 @@ impl Desk {
         let context = "api-key-digest-key";
         let new = Secret::new(random.bytes::<32>()?.to_vec());
         let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
-        let stands = store.digest_key_or_insert(&sealed).await?;
+        let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
-        tell_of_old_key(store_keys, context, &stands);
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
-        Ok(Self { clock, random, store, keys, digest_key, issuer })
+        let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
+        Ok(Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys })
+    }
+
+    /// With these settings for the life of API keys.
+    pub fn with_api_keys(self, api_keys: ApiKeysSection) -> Self {
+        Self { api_keys, ..self }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The public keys.
     pub fn signing_keys(&self) -> &SigningKeys {
         &self.keys
+    }
+
+    /// The key of the digests of API keys.
+    pub fn digest_key(&self) -> &Secret {
+        &self.digest_key
+    }
+
+    /// The keys of the tokens that are issued here.
+    pub fn own_key_set(&self) -> IssuerKeySet {
+        IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }
     }
 
     /// Everything that a filter needs beyond its configuration.
@@ -93,8 +124,7 @@ impl Desk {
     /// [`StoreError`] when the store fails.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         let api_key_digest_key = base64url::encode(self.digest_key.expose());
-        let key_sets =
-            vec![IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }];
+        let key_sets = vec![self.own_key_set()];
         // Not of the revision: a new generation empties every cache of verified tokens, so whoever
         // may make API keys could have every filter verify every token anew, again and again.
         let content = serde_json::to_vec(&(&api_key_digest_key, &key_sets)).unwrap_or_default();
@@ -102,7 +132,7 @@ impl Desk {
         let start = hash.as_ref().get(..16).unwrap_or_default();
         Ok(Snapshot {
             generation: base64url::encode(start),
-            api_key_revision: self.store.api_key_revision().await?,
+            api_key_revision: self.store.log_head().await?.sequence,
             api_key_digest_key,
             key_sets,
         })
@@ -125,8 +155,8 @@ impl Desk {
     pub async fn lookup(&self, id: &str) -> Result<ApiKeyLookupAnswer, StoreError> {
         // The revision first: if the key changes in between, the answer is of the older revision,
         // and a filter that has heard of the newer one asks again.
-        let api_key_revision = self.store.api_key_revision().await?;
-        let record = self.store.api_key(id).await?.map(|stored| stored.record);
+        let api_key_revision = self.store.log_head().await?.sequence;
+        let record = stored_api_keys::get(&*self.store, id).await?.map(|stored| stored.record);
         Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS, api_key_revision })
     }
 }
@@ -138,7 +168,7 @@ async fn signing_keys(
     issuer: &IssuerSection,
     clock: &Clock,
 ) -> Result<SigningKeys, OpenDeskError> {
-    let known = store.signing_keys().await?;
+    let known = stored_signing_keys::all(store).await?;
     let mut keys: Vec<SigningKey> = Vec::new();
     for algorithm in &issuer.algorithms {
         if keys.iter().any(|key| key.algorithm() == *algorithm) {
@@ -149,22 +179,13 @@ async fn signing_keys(
             stored.clone()
         } else {
             let new = new_signing_key(*algorithm, store_keys, clock)?;
-            store.signing_key_or_insert(&new).await?
+            stored_signing_keys::get_or_insert(store, &new).await?
         };
         let context = seal_context(&stored.kid);
         let pkcs8 = store_keys.open(&context, &stored.private)?;
-        tell_of_old_key(store_keys, &context, &stored.private);
         keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(stored.created_at))?);
     }
     Ok(SigningKeys::new(keys))
-}
-
-/// Whoever takes an old key out of the file must know what it still opens: without it the next start
-/// fails.
-fn tell_of_old_key(store_keys: &StoreKeys, context: &str, sealed: &Sealed) {
-    if !store_keys.is_current(sealed) {
-        tracing::warn!(secret = context, "is sealed under an older store key: keep that key");
-    }
 }
 
 fn new_signing_key(

@@ -1,11 +1,20 @@
 //! What is counted, in the Prometheus text format (`OpenMetrics` 1.0).
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+pub use feed::FeedMetrics;
+pub use issuers::IssuerMetrics;
+
+mod feed;
+mod issuers;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -27,6 +36,32 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Policies that were refused when they were read anew.
+    pub policy_reload_failures: Counter,
+    /// The feed.
+    pub feed: FeedMetrics,
+    /// Other issuers.
+    pub issuers: IssuerMetrics,
+    /// Counts of the use of API keys that there was no room for.
+    pub usage_dropped: Counter,
+    /// Notices that the webhook has taken.
+    pub notices_sent: Counter,
+    /// Notices that it has not.
+    pub notices_failed: Counter,
+    /// API keys that got a new secret by schedule.
+    pub api_keys_rotated: Counter,
+    /// API keys that were forgotten, long after their end.
+    pub api_keys_forgotten: Counter,
+    /// Warnings of the end of API keys.
+    pub api_key_warnings: Counter,
+    /// Entries of the store that were removed because their time was over.
+    pub store_cleaned: Counter,
+    /// Sequence of the newest entry of the log of the store, as of the last clean-up.
+    pub store_log_sequence: Gauge<u64, AtomicU64>,
+    /// Secrets that were sealed anew under the current store key.
+    pub store_resealed: Counter,
+    /// Secrets that need an older store key, as far as is known.
+    pub store_older_secrets: Gauge<u64, AtomicU64>,
 }
 
 /// Labels of a request. The route is a pattern of the router, never a path of a client: each
@@ -68,6 +103,19 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            policy_reload_failures: Counter::default(),
+            feed: FeedMetrics::default(),
+            issuers: IssuerMetrics::default(),
+            usage_dropped: Counter::default(),
+            notices_sent: Counter::default(),
+            notices_failed: Counter::default(),
+            api_keys_rotated: Counter::default(),
+            api_keys_forgotten: Counter::default(),
+            api_key_warnings: Counter::default(),
+            store_cleaned: Counter::default(),
+            store_log_sequence: Gauge::default(),
+            store_resealed: Counter::default(),
+            store_older_secrets: Gauge::default(),
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         let registry = &mut metrics.registry;
@@ -92,7 +140,53 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        registry.register(
+            "policy_reload_failures",
+            "Policies that were refused when they were read anew",
+            metrics.policy_reload_failures.clone(),
+        );
+        metrics.feed.register(registry);
+        metrics.issuers.register(registry);
+        metrics.register_api_keys();
+        metrics.register_store();
         metrics
+    }
+
+    fn register_store(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "store_cleaned",
+            "Entries removed from the store because their time was over",
+            self.store_cleaned.clone(),
+        );
+        registry.register(
+            "store_log_sequence",
+            "Sequence of the newest entry of the log of the store, as of the last clean-up",
+            self.store_log_sequence.clone(),
+        );
+        registry.register(
+            "store_resealed",
+            "Secrets sealed anew under the current store key",
+            self.store_resealed.clone(),
+        );
+        registry.register(
+            "store_older_secrets",
+            "Secrets that need an older store key",
+            self.store_older_secrets.clone(),
+        );
+    }
+
+    fn register_api_keys(&mut self) {
+        for (name, help, counter) in [
+            ("usage_dropped", "Counts of API keys that there was no room for", &self.usage_dropped),
+            ("notices_sent", "Notices that the webhook has taken", &self.notices_sent),
+            ("notices_failed", "Notices that it has not", &self.notices_failed),
+            ("api_keys_rotated", "API keys with a new secret by schedule", &self.api_keys_rotated),
+            ("api_keys_forgotten", "API keys forgotten after their end", &self.api_keys_forgotten),
+            ("api_key_warnings", "Warnings of the end of API keys", &self.api_key_warnings),
+        ] {
+            self.registry.register(name, help, counter.clone());
+        }
     }
 
     /// All metrics as text.

@@ -110,6 +110,32 @@ impl StoreKeys {
         self.keys.iter().any(opens)
     }
 
+    /// Whether a token may need another key than the first.
+    pub fn has_older(&self) -> bool {
+        self.keys.len() > 1
+    }
+
+    /// Seals under the first key what another one sealed, for the same context; `None` if the first
+    /// one did.
+    ///
+    /// # Errors
+    ///
+    /// [`UnsealError`] when no key opens it.
+    pub fn seal_anew(
+        &self,
+        sealed: &Sealed,
+        now: UnixSeconds,
+    ) -> Result<Option<Sealed>, UnsealError> {
+        if self.is_current(sealed) {
+            return Ok(None);
+        }
+        let plain = self.keys.iter().find_map(|key| {
+            key.decrypt_at_time(&sealed.0, None, END_OF_TIME).map(Zeroizing::new).ok()
+        });
+        let (plain, first) = plain.zip(self.keys.first()).ok_or(UnsealError)?;
+        Ok(Some(Sealed(first.encrypt_at_time(&plain, now.0))))
+    }
+
     /// Opens what was sealed for `context`.
     ///
     /// # Errors
@@ -158,6 +184,22 @@ mod tests {
         assert!(before.is_current(&sealed) && !after.is_current(&sealed));
         assert!(after.is_current(&after.seal("digest-key", &secret, UnixSeconds(1)).unwrap()));
         assert_eq!(StoreKeys::parse(&new).unwrap().open("digest-key", &sealed), Err(UnsealError));
+    }
+
+    #[test]
+    fn what_is_sealed_anew_needs_the_first_key_alone_and_keeps_its_context() {
+        let (old, new) = (key(), key());
+        let secret = Secret::new(b"s".to_vec());
+        let sealed = StoreKeys::parse(&old).unwrap().seal("a", &secret, UnixSeconds(1)).unwrap();
+        let both = StoreKeys::parse(&format!("{new}\n{old}")).unwrap();
+        assert!(both.has_older());
+        let anew = both.seal_anew(&sealed, UnixSeconds(2)).unwrap().unwrap();
+        let only = StoreKeys::parse(&new).unwrap();
+        assert!(!only.has_older());
+        assert_eq!(only.open("a", &anew), Ok(secret));
+        assert_eq!(only.open("b", &anew), Err(UnsealError));
+        assert_eq!(both.seal_anew(&anew, UnixSeconds(3)), Ok(None));
+        assert_eq!(only.seal_anew(&sealed, UnixSeconds(3)), Err(UnsealError));
     }
 
     #[test]

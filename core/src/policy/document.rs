@@ -67,9 +67,10 @@ section! {
         pub clock_skew_seconds: Bounded<0, 300>, default(Bounded(30), 30);
         /// The public keys as a JWK Set, if they are not to come from the sidecar, or not only.
         pub jwks: Option<Map<String, Value>>, optional;
-        /// Reserved: where the public keys are fetched from, an `https://` URL, or `http://` on
-        /// loopback. This version fetches none, so it takes `jwks` beside it.
+        /// Where the sidecar fetches the public keys: an `https://` URL, or `http://` on loopback.
         pub jwks_uri: Option<NonEmpty>, optional;
+        /// Whether the sidecar finds `jwks_uri` by OIDC Discovery, from `issuer`.
+        pub discover: bool, default(false, false);
         /// Environment variable with the shared secret of HS* algorithms, as base64url. It serves
         /// tokens without `kid` only: a token with one names a key that does not exist.
         pub hmac_secret_env: Option<NonEmpty>, optional;

@@ -22,6 +22,8 @@ pub struct Issuer {
     pub jwks: Option<Map<String, Value>>,
     /// Where the sidecar fetches the public keys.
     pub jwks_uri: Option<String>,
+    /// Whether the sidecar asks the issuer where that is.
+    pub discover: bool,
     /// Environment variable of the shared secret.
     pub hmac_secret_env: Option<String>,
     pub(super) claims: ClaimsSection,
@@ -67,6 +69,7 @@ impl Issuer {
             rules: rules(section),
             jwks: section.jwks.clone(),
             jwks_uri: section.jwks_uri.as_ref().map(|uri| uri.0.clone()),
+            discover: section.discover,
             hmac_secret_env: section.hmac_secret_env.as_ref().map(|name| name.0.clone()),
             claims: section.claims.clone(),
             may_claim: may_claim.into_iter().collect(),
@@ -122,6 +125,7 @@ fn check_keys(section: &IssuerSection, at: &At<'_>, problems: &mut Problems) {
         // Whoever stands between could hand over keys of their own.
         at.name("jwks_uri").problem(problems, "expected `https://`, or `http://` on loopback");
     }
+    check_discovery(section, hmac > 0, at, problems);
     let keys = section.jwks.as_ref().and_then(|jwks| jwks.get("keys")).and_then(Value::as_array);
     for (index, key) in keys.into_iter().flatten().enumerate() {
         if key.get("kty").and_then(Value::as_str) == Some("oct") {
@@ -130,6 +134,23 @@ fn check_keys(section: &IssuerSection, at: &At<'_>, problems: &mut Problems) {
                 "a shared secret does not belong into a policy; name an environment variable in `hmac_secret_env`",
             );
         }
+    }
+}
+
+fn check_discovery(section: &IssuerSection, hmac: bool, at: &At<'_>, problems: &mut Problems) {
+    if !section.discover {
+        return;
+    }
+    let at = at.name("discover");
+    if hmac {
+        at.problem(problems, "HS* algorithms have no public keys");
+    } else if section.jwks_uri.is_some() {
+        at.problem(problems, "give `jwks_uri` or `discover`, not both");
+    } else if !is_safe_url(&section.issuer) {
+        at.problem(
+            problems,
+            "`issuer` is no URL that can be asked: expected `https://`, or `http://` on loopback",
+        );
     }
 }
 

@@ -375,7 +375,7 @@ fn all_problems_are_reported_at_once_each_with_its_path() {
         &[
             "templates: unknown key; known here: version, issuers, permissions, roles, bindings, scope_permissions, routes, default",
             "version: expected whole number from 1 to 1, found 2",
-            "issuers[0].x: unknown key; known here: name, issuer, audiences, algorithms, token_types, allow_absent_token_type, allow_rsa_above_4096_bits, clock_skew_seconds, jwks, jwks_uri, hmac_secret_env, claims, may_claim_roles, forward_claims",
+            "issuers[0].x: unknown key; known here: name, issuer, audiences, algorithms, token_types, allow_absent_token_type, allow_rsa_above_4096_bits, clock_skew_seconds, jwks, jwks_uri, discover, hmac_secret_env, claims, may_claim_roles, forward_claims",
             "issuers[0].name: expected a name (letters a-z, digits and `-`)",
             "issuers[0].issuer: expected a string that is not empty",
             "issuers[0].audiences: expected list of string, found a string",
@@ -536,6 +536,7 @@ fn keys_of_an_issuer_are_public_or_by_reference() {
         &["issuers[0].jwks_uri: expected `https://`, or `http://` on loopback"],
     );
     problems(&issuer("jwks_uri", json!("http://127.0.0.1:8180/jwks")), &[]);
+    problems(&issuer("discover", json!(true)), &[]);
     problems(
         &issuer("audiences", json!([])),
         &["issuers[0].audiences: expected at least one audience"],

@@ -8,6 +8,7 @@ use super::claims::Claims;
 use super::header::Header;
 use crate::base64url;
 use crate::reason::Reason;
+use crate::time::UnixSeconds;
 
 /// Longest signature, decoded: RSA with 8192 bits, the largest key that is accepted at all.
 pub const MAX_SIGNATURE_BYTES: usize = 1024;
@@ -71,6 +72,16 @@ impl<'a> UnverifiedToken<'a> {
     /// The `iss` that the token claims; good only to choose the rules to verify it by.
     pub fn unverified_issuer(&self) -> &str {
         &self.claims.issuer
+    }
+
+    /// The `jti` that the token claims.
+    pub fn unverified_token_id(&self) -> Option<&str> {
+        self.claims.token_id()
+    }
+
+    /// The `exp` that the token claims.
+    pub fn unverified_expires_at(&self) -> UnixSeconds {
+        self.claims.expires_at
     }
 
     /// What the signature covers: header and payload as they came, with the dot between them.

@@ -1,9 +1,15 @@
 //! The arguments of every command.
 
+mod api_key;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub(super) use api_key::{
+    ApiKey, ChangeApiKey, CreateApiKey, ImportApiKeys, ListApiKeys, OneApiKey, RotateApiKey, State,
+    UsageOfApiKeys,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -41,9 +47,18 @@ pub(super) enum Command {
     /// Works with policy files.
     #[command(subcommand)]
     Policy(Policy),
-    /// Issues tokens.
+    /// Issues tokens, and revokes them.
     #[command(subcommand)]
     Token(Token),
+    /// Shows what is revoked.
+    #[command(subcommand)]
+    Revocation(Revocation),
+    /// Makes roles while the gate runs, beside those of the policy file.
+    #[command(subcommand)]
+    Role(Role),
+    /// Gives roles to subjects while the gate runs.
+    #[command(subcommand)]
+    Binding(Binding),
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
@@ -126,6 +141,14 @@ Examples:
   curl -H \"authorization: Bearer $(wardgate token issue --subject alice)\" http://127.0.0.1:10000/
   wardgate token issue --subject alice --algorithm EdDSA --claim tenant=blue --output json")]
     Issue(IssueToken),
+    /// Revokes a token, or all tokens of a session, a subject, a client or a signing key. Every
+    /// filter refuses them from then on. There is no way back.
+    #[command(after_help = "\
+Examples:
+  wardgate token revoke - < token.txt
+  wardgate token revoke --issuer https://auth.example.com --token-id 4f5c… --reason leaked
+  wardgate token revoke --issuer https://auth.example.com --subject alice")]
+    Revoke(RevokeToken),
 }
 
 #[derive(Args, Debug)]
@@ -161,58 +184,97 @@ pub(super) struct IssueToken {
     pub(super) output: Output,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum ApiKey {
-    /// Makes a key and shows it, this once.
-    #[command(after_help = "\
-Examples:
-  wardgate apikey create --name ci --environment live --role viewer
-  wardgate apikey create --name report --role editor --scope api:read --expires-in 86400")]
-    Create(CreateApiKey),
-    /// Shows all keys.
-    List(ListApiKeys),
-    /// Shows one key.
-    Show(OneApiKey),
-    /// Stops a key for the time being.
-    Disable(OneApiKey),
-    /// Lets a disabled key work again.
-    Enable(OneApiKey),
-    /// Stops a key for ever.
-    Revoke(OneApiKey),
-}
-
 #[derive(Args, Debug)]
-pub(super) struct CreateApiKey {
-    #[command(flatten)]
-    pub(super) from: From,
-    /// The name, for bindings (`api_key:NAME`) and audit events.
-    #[arg(long, value_name = "NAME")]
-    pub(super) name: String,
-    /// The environment that stands in the key: 1 to 16 of a-z and 0-9.
-    #[arg(long, default_value = "live", value_name = "WORD")]
-    pub(super) environment: String,
-    /// A role; may be repeated.
-    #[arg(long, value_name = "NAME")]
-    pub(super) role: Vec<String>,
-    /// A scope that restricts the key, as in `scope_permissions` of the policy; may be repeated.
-    /// Without any nothing is restricted.
-    #[arg(long, value_name = "NAME")]
-    pub(super) scope: Vec<String>,
-    /// Issuer of the owner; with --subject.
-    #[arg(long, value_name = "URL", requires = "subject")]
-    pub(super) issuer: Option<String>,
-    /// Subject of the owner; with --issuer.
-    #[arg(long, value_name = "TEXT", requires = "issuer")]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
+pub(super) struct RevokeToken {
+    /// The token itself, or `-` to read it from standard input: every process of the machine can
+    /// read arguments.
+    #[arg(group = "what", value_name = "TOKEN")]
+    pub(super) token: Option<String>,
+    /// A token by its `jti`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) token_id: Option<String>,
+    /// All tokens of a session, by their `sid`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) session: Option<String>,
+    /// All tokens of a subject that were issued until now, by their `sub`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
     pub(super) subject: Option<String>,
-    /// How long it works. Default: until it is revoked.
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) expires_in: Option<u64>,
+    /// All tokens of a client that were issued until now, by their `client_id` or `azp`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) client: Option<String>,
+    /// All tokens signed with a key, by its `kid`.
+    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
+    pub(super) key_id: Option<String>,
+    /// The `iss` of the tokens.
+    #[arg(long, value_name = "URL", conflicts_with = "token")]
+    pub(super) issuer: Option<String>,
+    /// Why, for those who read it later.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// When the last of the tokens will have expired, in seconds since the epoch. Default: as the
+    /// token says, or else after `revocations.keep_seconds`.
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<u64>,
+    #[command(flatten)]
+    pub(super) from: From,
     #[command(flatten)]
     pub(super) output: Output,
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Role {
+    /// Shows all roles, those of the policy file too.
+    List(ListApiKeys),
+    /// Makes a role, or another one of it.
+    #[command(
+        after_help = "Example:\n  wardgate role create auditor --permission read --inherits viewer"
+    )]
+    Create(CreateRole),
+    /// Removes a role that was made so.
+    Delete(DeleteNamed),
+}
+
 #[derive(Args, Debug)]
-pub(super) struct ListApiKeys {
+pub(super) struct CreateRole {
+    /// Its name.
+    pub(super) name: String,
+    /// A permission; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) permission: Vec<String>,
+    /// A role whose permissions it has too; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) inherits: Vec<String>,
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Binding {
+    /// Shows all bindings, those of the policy file too.
+    List(ListApiKeys),
+    /// Makes a binding, or another one of it.
+    #[command(
+        after_help = "Example:\n  wardgate binding create alice --subject user:corp/42 --role editor"
+    )]
+    Create(CreateBinding),
+    /// Removes a binding that was made so.
+    Delete(DeleteNamed),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CreateBinding {
+    /// Its id.
+    pub(super) id: String,
+    /// Who: `user:<issuer name>/<subject>`, `group:<issuer name>/<group>` or `api_key:<name>`; may
+    /// be repeated.
+    #[arg(long, required = true, value_name = "SUBJECT")]
+    pub(super) subject: Vec<String>,
+    /// A role; may be repeated.
+    #[arg(long, required = true, value_name = "NAME")]
+    pub(super) role: Vec<String>,
     #[command(flatten)]
     pub(super) from: From,
     #[command(flatten)]
@@ -220,20 +282,33 @@ pub(super) struct ListApiKeys {
 }
 
 #[derive(Args, Debug)]
-pub(super) struct OneApiKey {
-    /// Name or id of the key; a revoked key is found by its id only.
-    pub(super) key: String,
+pub(super) struct DeleteNamed {
+    /// Name of the role, or id of the binding.
+    pub(super) name: String,
     #[command(flatten)]
     pub(super) from: From,
-    #[command(flatten)]
-    pub(super) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Revocation {
+    /// Shows all revocations that stand.
+    #[command(after_help = "Example:\n  wardgate revocation list --output json")]
+    List(ListApiKeys),
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// Shows the signing keys.
     #[command(after_help = "Example:\n  wardgate keys list --output json")]
-    List(ListApiKeys),
+    List(ListKeys),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListKeys {
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use wardgate_core::feed::bucket::BucketKey;
 
 use super::Failure;
 use crate::app::App;
@@ -11,11 +14,19 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::desk::Desk;
+use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
+use crate::issuers::Issuers;
+use crate::keeper::Keeper;
+use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
+use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
+use crate::store::upkeep::Upkeep;
+use crate::usage::UsageRecorder;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -35,12 +46,22 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // Signals first: one that comes during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     // A limit on the size of files is a failed write, which is handled, and not the end: once heard,
     // this signal does not kill.
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
-    let app = Arc::new(open(&loaded).await?);
+    let (stopping, stopped) = watch::channel(false);
+    let (app, live) = open(&loaded, stopped).await?;
+    let app = Arc::new(app);
+    let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
+    // Ends with the runtime.
+    tokio::spawn(Arc::clone(&app.feed).follow(live));
+    tokio::spawn(Arc::clone(&app.policy).watch(Arc::clone(&app.feed), hangup));
+    let config = &loaded.config;
+    let keeper = Keeper::start(&app, &config.usage, &config.api_keys, stopping);
+    let keeper = keeper.map_err(Failure::failed)?;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -48,6 +69,9 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    keeper.stop().await;
+    // Nothing of it is half done: each step is one transaction.
+    upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
     if let Some(app) = Arc::into_inner(app) {
@@ -57,28 +81,84 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(loaded: &Loaded) -> Result<App, Failure> {
+async fn open(
+    loaded: &Loaded,
+    stopped: watch::Receiver<bool>,
+) -> Result<(App, Arc<Live>), Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let config = &loaded.config;
     // The store comes first: it knows whether another sidecar runs.
     let store = store::open(&loaded.store).await.map_err(Failure::Store)?;
-    let desk = Desk::open(store, &loaded.store_keys, config.issuer.clone(), clock.clone(), random);
-    let desk = desk.await.map_err(Failure::failed)?;
+    let issuer = config.issuer.clone();
+    let desk =
+        Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
+    let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
+    let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
+    let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
+    let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
+    let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
+    let (notify, notices) = (loaded.notify.clone(), Arc::clone(&metrics));
+    let notifier = Notifier::start(notify, clock.clone(), random, notices, stopped);
     let file = loaded.resolve(&config.audit.file);
-    let audit =
-        AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
-    Ok(App {
+    let counter = Arc::clone(&usage);
+    let audit = AuditSink::open_observed(
+        &file,
+        config.audit.rotate_bytes.0,
+        clock.clone(),
+        Arc::clone(&metrics),
+        Box::new(move |event| counter.observe(event)),
+    );
+    let app = App {
         desk,
+        feed: Arc::new(feed),
+        policy: Arc::clone(&live.policy),
+        issuers: Arc::clone(&live.issuers),
         audit: audit.map_err(Failure::failed)?,
+        usage,
+        notifier: notifier.map_err(Failure::failed)?,
         metrics,
+        bucket_key: BucketKey::new(&loaded.feed_secret),
         feed_secret: loaded.feed_secret.clone(),
         window_seconds: config.internal.window_seconds.0,
         refused_logged_at: AtomicU64::new(0),
+        revocation_keep_seconds: config.revocations.keep_seconds.0,
         bodies: BodyBudget::new(&config.limits),
         limits: config.limits.clone(),
         clock,
+    };
+    Ok((app, live))
+}
+
+/// What the settings of filters are made of.
+fn live(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Live, Failure> {
+    let store = || Arc::clone(desk.store());
+    let (file, document) = (&loaded.policy_file, &loaded.policy);
+    let policy = PolicyDesk::new(store(), file, document, clock.clone(), Arc::clone(metrics));
+    let section = &loaded.config.issuers;
+    let ca_file = section.ca_file.as_ref().map(|file| loaded.resolve(file));
+    let parts = (store(), clock.clone(), random);
+    let issuers = Issuers::new(section, ca_file.as_deref(), parts, Arc::clone(metrics));
+    Ok(Live {
+        desk: Arc::clone(desk),
+        policy: Arc::new(policy.map_err(Failure::failed)?),
+        issuers: Arc::new(issuers.map_err(Failure::failed)?),
     })
+}
+
+fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
+    Upkeep {
+        store: Arc::clone(app.desk.store()),
+        keys: loaded.store_keys.clone(),
+        clock: app.clock.clone(),
+        metrics: Arc::clone(&app.metrics),
+        interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
+    }
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

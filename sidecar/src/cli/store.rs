@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::arguments::{Format, MigrateStore, StatStore, Store as Command};
 use super::office::running;
 use super::{Failure, loaded, note, runtime, show};
+use crate::clock::Clock;
 use crate::config::{Loaded, StoreSettings};
 use crate::store::migrate::migrate;
 use crate::store::{Store, StoreStat, open};
@@ -33,7 +34,7 @@ async fn stat(asked: &StatStore) -> Result<(), Failure> {
     }
     let mut lines = vec![("kind", stat.kind.clone())];
     lines.extend(stat.records.iter().map(|(name, count)| (name.as_str(), count.to_string())));
-    lines.push(("api_key_revision", stat.api_key_revision.to_string()));
+    lines.push(("log_head", stat.log_head.to_string()));
     lines.extend(stat.details.iter().map(|(name, value)| (name.as_str(), value.clone())));
     show::pairs(&lines)
 }
@@ -43,7 +44,8 @@ async fn copy(asked: &MigrateStore) -> Result<(), Failure> {
     let to = loaded(&asked.target)?;
     let source = opened(&from, true).await?;
     let target = opened(&to, false).await?;
-    let migrated = migrate(&*source, &*target, &to.store_keys, |table, done, total| {
+    let clock = Clock::system();
+    let migrated = migrate(&*source, &*target, &to.store_keys, &clock, |table, done, total| {
         note(&format!("{}: {done} of {total}", table.name()));
     });
     let migrated = migrated.await.map_err(Failure::failed)?;

@@ -4,12 +4,14 @@ use serde_json::{Map, Value};
 
 use super::arguments::{Format, IssueToken, Keys, Token};
 use super::office::{Office, reach};
-use super::{Failure, loaded, print, runtime, show};
+use super::{Failure, loaded, print, revocation, runtime, show};
 use crate::desk::{IssuedToken, SigningKeyList, TokenRequest};
 
 pub(super) fn run(token: Token) -> Result<(), Failure> {
-    let Token::Issue(asked) = token;
-    runtime()?.block_on(issue(asked))
+    match token {
+        Token::Issue(asked) => runtime()?.block_on(issue(asked)),
+        Token::Revoke(asked) => runtime()?.block_on(revocation::revoke(asked)),
+    }
 }
 
 async fn issue(asked: IssueToken) -> Result<(), Failure> {

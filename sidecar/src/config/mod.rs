@@ -1,11 +1,15 @@
 //! The configuration of the sidecar: one YAML file, read with every problem at once.
 
+mod keys;
+mod live;
 mod load;
 mod redis;
 mod sections;
 mod store;
 pub mod yaml;
 
+pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
+pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use sections::{

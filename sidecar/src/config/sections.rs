@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
 use wardgate_core::section;
 
+use super::keys::{ApiKeysSection, NotifySection, UsageSection};
+use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::redis::RedisSection;
 use crate::keys::SigningAlgorithm;
 
@@ -28,8 +30,20 @@ section! {
         pub issuer: IssuerSection, required;
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
+        /// The feed to the filters.
+        pub feed: FeedSection, default(FeedSection::default(), {});
+        /// Revocations.
+        pub revocations: RevocationsSection, default(RevocationsSection::default(), {});
+        /// The keys of other issuers.
+        pub issuers: IssuersSection, default(IssuersSection::default(), {});
         /// The audit log.
         pub audit: AuditSection, required;
+        /// The life of API keys.
+        pub api_keys: ApiKeysSection, default(ApiKeysSection::default(), {});
+        /// The counts of how API keys are used.
+        pub usage: UsageSection, default(UsageSection::default(), {});
+        /// Who is told of API keys that end soon or have a new secret.
+        pub notify: Option<NotifySection>, optional;
         /// The log of the sidecar itself.
         pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.
@@ -68,6 +82,9 @@ section! {
         pub path: Option<NonEmpty>, optional;
         /// A Redis or Valkey, for several sidecars.
         pub redis: Option<RedisSection>, optional;
+        /// How often entries whose time is over are removed, in seconds. They count for nothing
+        /// before that; they take room.
+        pub clean_up_interval_seconds: Bounded<1, 86_400>, default(Bounded(60), 60);
     }
 }
 

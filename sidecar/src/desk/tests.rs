@@ -9,12 +9,15 @@ use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::ApiKeyState;
 
-use super::{ApiKeyAction, ApiKeyError, CreateApiKey, Desk, OpenDeskError, TokenRequest};
+use super::{
+    ApiKeyAction, ApiKeyError, ApiKeyFilter, CreateApiKey, Desk, OpenDeskError, TokenRequest,
+};
 use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::{Embedded, Store as _};
+use crate::store::Embedded;
+use crate::store::records::api_keys;
 
 fn store_keys() -> StoreKeys {
     StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap()
@@ -29,12 +32,13 @@ fn issuer_section() -> IssuerSection {
 }
 
 async fn try_open(directory: &Path, keys: &StoreKeys) -> Result<Desk, OpenDeskError> {
-    let store = Embedded::open(&directory.join("store.redb")).unwrap();
     let clock = Clock::manual(UnixSeconds(1000));
+    let (path, random) = (directory.join("store.redb"), Random::system());
+    let store = Embedded::open_with(&path, clock.clone(), random).unwrap();
     Desk::open(Arc::new(store), keys, issuer_section(), clock, Random::system()).await
 }
 
-async fn open(directory: &Path) -> Desk {
+pub(super) async fn open(directory: &Path) -> Desk {
     try_open(directory, &store_keys()).await.unwrap()
 }
 
@@ -42,11 +46,9 @@ fn ci() -> CreateApiKey {
     CreateApiKey {
         name: "ci".to_owned(),
         environment: "live".to_owned(),
-        issuer: None,
-        subject: None,
         roles: vec!["viewer".to_owned()],
-        scopes: None,
         expires_in_seconds: Some(60),
+        ..CreateApiKey::default()
     }
 }
 
@@ -112,10 +114,10 @@ async fn a_key_named_like_the_id_of_another_is_not_revoked_in_its_place() {
     let desk = Desk::open(store.clone(), &keys, issuer_section(), clock, random).await.unwrap();
     let id = desk.create_api_key(ci()).await.unwrap().view.id;
     // As an older version let it be made.
-    let mut other = store.api_key(&id).await.unwrap().unwrap();
+    let mut other = api_keys::get(&*store, &id).await.unwrap().unwrap();
     other.record.name.clone_from(&id);
     "decoy".clone_into(&mut other.record.id);
-    store.insert_api_key(&other).await.unwrap();
+    api_keys::insert(&*store, &other).await.unwrap();
     let revoked = desk.change_api_key(&id, ApiKeyAction::Revoke).await.unwrap();
     assert_eq!((revoked.id, revoked.state), (id, ApiKeyState::Revoked));
     assert_eq!(desk.api_key("decoy").await.unwrap().state, ApiKeyState::Active);
@@ -136,7 +138,7 @@ async fn a_wrong_request_makes_no_key() {
         let refused = desk.create_api_key(wrong).await.err();
         assert!(matches!(refused, Some(ApiKeyError::Invalid(_))), "{refused:?}");
     }
-    assert!(desk.api_keys().await.unwrap().api_keys.is_empty());
+    assert!(desk.api_keys(&ApiKeyFilter::default()).await.unwrap().api_keys.is_empty());
 }
 
 #[tokio::test]

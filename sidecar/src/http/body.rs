@@ -12,13 +12,15 @@ use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH};
+use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH};
 
 use super::problem::Problem;
 use crate::config::LimitsSection;
 
 /// Longest body of a look-up: an id of 12 letters.
 const MAX_LOOKUP_BYTES: usize = 1024;
+/// Longest body that names an unknown key: an issuer and a key, 2 KiB each before they are JSON.
+const MAX_UNKNOWN_KEY_BYTES: usize = 16 * 1024;
 /// Bytes of look-ups in flight. Apart from the events, whose long bodies would leave them no room.
 const LOOKUPS_IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -65,6 +67,7 @@ impl BodyBudget {
         match path {
             AUDIT_PATH => take(body, self.event_limit, &self.events).await,
             API_KEY_LOOKUP_PATH => take(body, MAX_LOOKUP_BYTES, &self.lookups).await,
+            UNKNOWN_KEY_PATH => take(body, MAX_UNKNOWN_KEY_BYTES, &self.lookups).await,
             // All else is asked without a body.
             _ => take(body, 0, &self.lookups).await,
         }
@@ -118,7 +121,7 @@ impl From<BodyError> for Problem {
 mod tests {
     use axum::body::Body;
     use wardgate_core::config::Bounded;
-    use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH};
+    use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH, UNKNOWN_KEY_PATH};
 
     use super::{BodyBudget, BodyError};
     use crate::config::LimitsSection;
@@ -145,6 +148,8 @@ mod tests {
         check(SNAPSHOT_PATH, 1, Err(BodyError::TooLong));
         check(API_KEY_LOOKUP_PATH, 1024, Ok(1024));
         check(API_KEY_LOOKUP_PATH, 1025, Err(BodyError::TooLong));
+        check(UNKNOWN_KEY_PATH, 16_384, Ok(16_384));
+        check(UNKNOWN_KEY_PATH, 16_385, Err(BodyError::TooLong));
         check(AUDIT_PATH, 262_144, Ok(262_144));
         check(AUDIT_PATH, 262_145, Err(BodyError::TooLong));
     }

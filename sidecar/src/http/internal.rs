@@ -40,6 +40,7 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route(SNAPSHOT_PATH, get(snapshot))
         .route(API_KEY_LOOKUP_PATH, post(lookup))
         .route(AUDIT_PATH, post(audit))
+        .merge(super::internal_feed::router())
         // Around the routes only: what has no route is answered 404 and never read by a filter.
         .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
 }
@@ -71,7 +72,7 @@ async fn audit(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<AuditAns
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         // Line and column, never the content: it may be an event with personal data.
         let (line, column) = (error.line(), error.column());

@@ -2,9 +2,12 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod admin_policy;
+mod admin_revocations;
 mod body;
 mod connection;
 mod internal;
+mod internal_feed;
 mod listener;
 mod observe;
 mod problem;
@@ -65,6 +68,8 @@ pub async fn serve(app: &Arc<App>, listeners: Listeners, stop: impl Future<Outpu
         .collect();
     stop.await;
     tracing::info!("stopping: requests under way may finish");
+    // Filters that wait for news would hold the shutdown up to its deadline.
+    app.feed.stop();
     // All receivers are alive until their tasks end.
     let _ = stopping.send(true);
     let deadline = Duration::from_secs(app.limits.shutdown_seconds.0);

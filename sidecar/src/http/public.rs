@@ -20,12 +20,15 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/.well-known/jwks.json", get(jwks))
 }
 
-/// Ready while both the store and the audit log work.
+/// Ready while the store, the feed and the audit log work.
 async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     let not_ready = |what: &str| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", format!("{what} does not work"))
     };
     app.desk.snapshot().await.map_err(|_| not_ready("the store"))?;
+    if !app.feed.is_ready() {
+        return Err(not_ready("the feed"));
+    }
     if !app.audit.is_working().await {
         return Err(not_ready("the audit log"));
     }

@@ -5,19 +5,29 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
 use wardgate_core::base64url;
+use wardgate_core::time::UnixSeconds;
 
-use super::{Entry, Store, StoreError, StoredSigningKey, Table, from_json};
-use crate::seal::{Sealed, StoreKeys};
+use super::records::sealed;
+use super::{
+    Entry, LogPosition, MAX_TRANSACTION_BYTES, Pages, Store, StoreError, Table, Transaction,
+};
+use crate::clock::Clock;
+use crate::seal::StoreKeys;
 
 /// Entries that are added at once: one sync of the disk, one wait for replicas.
 const BATCH_ENTRIES: usize = 1000;
+/// Bytes that are added at once; what is checked and written counts both.
+const BATCH_BYTES: usize = MAX_TRANSACTION_BYTES / 4;
+/// An entry that ends within this may be gone from one store and not from the other, whose clocks
+/// differ: it is copied and not compared.
+const ENDING_SECONDS: u64 = 60;
 
 /// What a migration did.
 #[derive(Debug, Serialize)]
 pub struct Migrated {
     /// Entries that were copied; none when the target had everything.
     pub copied: u64,
-    /// Entries of each table, the same in both stores.
+    /// Entries of each table, the same in both stores; without those that end within a minute.
     pub records: BTreeMap<String, u64>,
     /// SHA-256 over all entries, the same in both stores.
     pub digest: String,
@@ -48,11 +58,12 @@ pub enum MigrateError {
     Differs(&'static str),
 }
 
-/// Digests of all entries, by table and key. A million entries take some 100 MB.
-type Survey = BTreeMap<(Table, String), [u8; 32]>;
+/// Everything in a store, by table and key: its digest and end. A million entries take some 100 MB.
+type Survey = BTreeMap<(Table, String), ([u8; 32], Option<UnixSeconds>)>;
 
 /// Copies all entries. Everything that is in the target must be in the source too, so that a
-/// migration which was broken off goes on.
+/// migration which was broken off goes on. The log of the target begins anew: so whoever comes from
+/// the source, or has followed the target, reads all of it.
 ///
 /// # Errors
 ///
@@ -61,12 +72,14 @@ pub async fn migrate(
     source: &dyn Store,
     target: &dyn Store,
     target_keys: &StoreKeys,
+    clock: &Clock,
     mut progress: impl FnMut(Table, u64, u64),
 ) -> Result<Migrated, MigrateError> {
     let wanted = survey(source).await.map_err(MigrateError::Source)?;
-    let revision = source.api_key_revision().await.map_err(MigrateError::Source)?;
+    let head = source.log_head().await.map_err(MigrateError::Source)?;
     let there = survey(target).await.map_err(MigrateError::Target)?;
-    if let Some(((table, _), _)) = there.iter().find(|(key, hash)| wanted.get(key) != Some(*hash)) {
+    let strange = there.iter().find(|(key, entry)| wanted.get(key) != Some(*entry));
+    if let Some(((table, _), _)) = strange {
         return Err(MigrateError::NotEmpty(table.name()));
     }
     check_secrets(source, target_keys).await?;
@@ -77,66 +90,96 @@ pub async fn migrate(
         progress(table, done, total);
         let mut pages = Pages::of(source, table);
         while let Some(entries) = pages.next().await.map_err(MigrateError::Source)? {
-            let new: Vec<Entry> = entries
+            let new = entries
                 .into_iter()
-                .filter(|(key, _)| !there.contains_key(&(table, key.clone())))
+                .filter(|entry| !there.contains_key(&(table, entry.key.clone())))
                 .collect();
-            for batch in new.chunks(BATCH_ENTRIES) {
+            for batch in batches(new) {
                 let size = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-                let added = target.add_entries(table, batch.to_vec()).await;
-                added.map_err(MigrateError::Target)?;
+                add(target, table, batch).await.map_err(MigrateError::Target)?;
                 (copied, done) = (copied.saturating_add(size), done.saturating_add(size));
                 progress(table, done, total);
             }
         }
     }
-    // A filter that moves along must not take the old revision for the state of the new store.
-    let raised = target.api_key_revision().await.map_err(MigrateError::Target)? > revision;
-    if copied > 0 || !raised {
-        let floor = revision.saturating_add(1);
-        target.raise_api_key_revision(floor).await.map_err(MigrateError::Target)?;
-    }
-    verify(source, target, &wanted, revision).await?;
+    target.begin_log_anew().await.map_err(MigrateError::Target)?;
+    let wanted = verify(source, target, wanted, head, clock).await?;
     let records = Table::ALL.map(|table| (table.name().to_owned(), count(&wanted, table)));
     Ok(Migrated { copied, records: records.into(), digest: digest(&wanted) })
 }
 
+/// Parts that a transaction holds. A page may show an entry twice.
+fn batches(mut entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    entries.dedup_by(|a, b| a.key == b.key);
+    let (mut batches, mut bytes) = (Vec::new(), usize::MAX);
+    for entry in entries {
+        let size = entry.key.len().saturating_add(entry.value.len());
+        bytes = bytes.saturating_add(size);
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_BYTES && Vec::len(batch) < BATCH_ENTRIES => {
+                batch.push(entry);
+            }
+            Some(_) | None => {
+                batches.push(vec![entry]);
+                bytes = size;
+            }
+        }
+    }
+    batches
+}
+
+async fn add(target: &dyn Store, table: Table, entries: Vec<Entry>) -> Result<(), StoreError> {
+    let mut transaction = Transaction::new();
+    for Entry { key, value, expires_at } in entries {
+        transaction =
+            transaction.absent(table, key.clone()).put_until(table, key, value, expires_at);
+    }
+    target.commit(transaction).await.map(drop)
+}
+
+/// Reads both stores again; what they have in common is what was wanted, less what has ended.
 async fn verify(
     source: &dyn Store,
     target: &dyn Store,
-    wanted: &Survey,
-    revision: u64,
-) -> Result<(), MigrateError> {
-    let again = survey(source).await.map_err(MigrateError::Source)?;
-    let now = source.api_key_revision().await.map_err(MigrateError::Source)?;
-    if again != *wanted || now != revision {
+    mut wanted: Survey,
+    head: LogPosition,
+    clock: &Clock,
+) -> Result<Survey, MigrateError> {
+    let mut again = survey(source).await.map_err(MigrateError::Source)?;
+    let head_now = source.log_head().await.map_err(MigrateError::Source)?;
+    let mut arrived = survey(target).await.map_err(MigrateError::Target)?;
+    let soon = clock.now().plus(ENDING_SECONDS);
+    for survey in [&mut wanted, &mut again, &mut arrived] {
+        survey.retain(|_, (_, end)| end.is_none_or(|end| end > soon));
+    }
+    if again != wanted || head_now != head {
         return Err(MigrateError::SourceChanged);
     }
-    let arrived = survey(target).await.map_err(MigrateError::Target)?;
     for table in Table::ALL {
         let of_table = |survey: &Survey| -> Vec<[u8; 32]> {
-            survey.iter().filter(|((of, _), _)| *of == table).map(|(_, hash)| *hash).collect()
+            survey.iter().filter(|((of, _), _)| *of == table).map(|(_, (hash, _))| *hash).collect()
         };
-        if of_table(&arrived) != of_table(wanted) {
+        if of_table(&arrived) != of_table(&wanted) {
             return Err(MigrateError::Differs(table.name()));
         }
     }
-    Ok(())
+    Ok(wanted)
 }
 
 /// Secrets that nobody can open are no migration.
 async fn check_secrets(source: &dyn Store, keys: &StoreKeys) -> Result<(), MigrateError> {
-    for table in [Table::Secrets, Table::SigningKeys] {
+    for table in sealed::tables() {
         let mut pages = Pages::of(source, table);
         while let Some(entries) = pages.next().await.map_err(MigrateError::Source)? {
-            for (_, value) in entries {
-                let sealed: Result<Sealed, StoreError> = match table {
-                    Table::SigningKeys => {
-                        from_json::<StoredSigningKey>(&value).map(|key| key.private)
-                    }
-                    Table::Secrets | Table::ApiKeys | Table::ApiKeyNames => from_json(&value),
-                };
-                if !keys.can_open(&sealed.map_err(MigrateError::Source)?) {
+            for Entry { value, .. } in entries {
+                let mut opens = true;
+                let looked = sealed::replaced(table, &value, |sealed| {
+                    opens &= keys.can_open(sealed);
+                    None
+                });
+                looked.map_err(MigrateError::Source)?;
+                if !opens {
                     return Err(MigrateError::Keys);
                 }
             }
@@ -145,47 +188,24 @@ async fn check_secrets(source: &dyn Store, keys: &StoreKeys) -> Result<(), Migra
     Ok(())
 }
 
-/// The pages of a table, one after the other.
-struct Pages<'a> {
-    store: &'a dyn Store,
-    table: Table,
-    cursor: Option<String>,
-    ended: bool,
-}
-
-impl<'a> Pages<'a> {
-    fn of(store: &'a dyn Store, table: Table) -> Self {
-        Self { store, table, cursor: None, ended: false }
-    }
-
-    async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let page = self.store.page(self.table, self.cursor.take()).await?;
-        self.ended = page.next.is_none();
-        self.cursor = page.next;
-        Ok(Some(page.entries))
-    }
-}
-
 async fn survey(store: &dyn Store) -> Result<Survey, StoreError> {
     let mut survey = Survey::new();
     for table in Table::ALL {
         let mut pages = Pages::of(store, table);
         while let Some(entries) = pages.next().await? {
-            survey.extend(entries.into_iter().map(|(key, value)| {
-                let hash = hash(table, &key, &value);
-                ((table, key), hash)
+            survey.extend(entries.into_iter().map(|entry| {
+                let hash = hash(table, &entry);
+                ((table, entry.key), (hash, entry.expires_at))
             }));
         }
     }
     Ok(survey)
 }
 
-fn hash(table: Table, key: &str, value: &[u8]) -> [u8; 32] {
+fn hash(table: Table, entry: &Entry) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
-    for part in [table.name().as_bytes(), key.as_bytes(), value] {
+    let end = entry.expires_at.map(|end| end.0.to_string()).unwrap_or_default();
+    for part in [table.name().as_bytes(), entry.key.as_bytes(), &entry.value, end.as_bytes()] {
         // With its length, so that no two entries give the same bytes.
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part);
@@ -197,7 +217,7 @@ fn hash(table: Table, key: &str, value: &[u8]) -> [u8; 32] {
 
 fn digest(survey: &Survey) -> String {
     let mut context = Context::new(&SHA256);
-    for hash in survey.values() {
+    for (hash, _) in survey.values() {
         context.update(hash);
     }
     base64url::encode(context.finish().as_ref())

@@ -1,119 +1,91 @@
 //! The store: what must survive a restart.
 //!
-//! One trait, so that every store behaves alike; the same conformance tests run against each.
-//! A method that changes something returns after the change is on disk: what the sidecar
-//! acknowledges must survive `kill -9`. Nothing here is secret in clear: keys of clients are keyed
-//! digests, own keys are sealed.
+//! One trait, so that every store behaves alike; the same conformance tests run against each. It
+//! knows tables of keys and values, transactions over them, and a log; what the values are is said
+//! in [`records`]. A change is acknowledged when it is on disk: what the sidecar acknowledges must
+//! survive `kill -9`. Nothing here is secret in clear: keys of clients are keyed digests, own keys
+//! are sealed.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wardgate_core::wire::ApiKeyRecord;
-
-use crate::seal::Sealed;
+use wardgate_core::time::UnixSeconds;
 
 mod embedded;
+mod log;
 pub mod migrate;
 mod open;
+pub mod records;
 mod redis;
+mod table;
+mod transaction;
+pub mod upkeep;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::Embedded;
+pub use log::{LOG_ENTRIES, LogEntry, LogPage, LogPosition, MAX_LOG_PAGE, ParseLogPositionError};
 pub use open::{OpenProblem, OpenStoreError, open};
 pub use redis::Redis;
+pub use table::Table;
+pub use transaction::{
+    Check, InvalidTransaction, MAX_COUNTER, MAX_EXPIRES_AT, MAX_KEY_BYTES, MAX_OPERATIONS,
+    MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES, Transaction, Write,
+};
 
 /// What a method of the store returns. Boxed, so that the store is chosen by configuration.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Keeps records. Methods with a condition check it and write in one step, also between several
-/// sidecars on one store.
+/// Keeps tables and a log.
 pub trait Store: Send + Sync + 'static {
-    /// The record of the API key with this id.
-    fn api_key<'a>(&'a self, id: &'a str) -> Answer<'a, Option<StoredApiKey>>;
+    /// The value at rest; an entry whose time is over is not there.
+    fn get<'a>(&'a self, table: Table, key: &'a str) -> Answer<'a, Option<Vec<u8>>>;
 
-    /// The id of the API key with this name that is not revoked.
-    fn api_key_named<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>>;
-
-    /// All API keys, by id.
-    fn api_keys(&self) -> Answer<'_, Vec<StoredApiKey>>;
-
-    /// Grows with every change of any API key. A store that can lose changes which it has shown
-    /// (a failover) must not come back to a number: a filter would not drop what it knows.
-    fn api_key_revision(&self) -> Answer<'_, u64>;
-
-    /// Adds an API key that is not revoked. Its name must not belong to another such key: bindings
-    /// and audit events go by the name.
-    fn insert_api_key<'a>(&'a self, key: &'a StoredApiKey) -> Answer<'a, ()>;
-
-    /// Puts `after` in the place of `before`, if the record still is `before`; id and name stay.
-    fn replace_api_key<'a>(
-        &'a self,
-        before: &'a StoredApiKey,
-        after: &'a StoredApiKey,
-    ) -> Answer<'a, ()>;
-
-    /// The key of the digests of API keys; stores `new` if there is none yet.
-    fn digest_key_or_insert<'a>(&'a self, new: &'a Sealed) -> Answer<'a, Sealed>;
-
-    /// All signing keys, the oldest first.
-    fn signing_keys(&self) -> Answer<'_, Vec<StoredSigningKey>>;
-
-    /// Adds a signing key, unless there is one of its algorithm; returns the one that stands.
-    fn signing_key_or_insert<'a>(
-        &'a self,
-        new: &'a StoredSigningKey,
-    ) -> Answer<'a, StoredSigningKey>;
-
-    /// Some entries of a table as they are at rest, and the cursor for more; `None` begins. Over
-    /// all pages every entry that stands throughout appears at least once.
+    /// Some entries of a table, and the cursor for more; `None` begins. Over all pages every entry
+    /// that stands throughout appears at least once.
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page>;
 
-    /// Adds entries as they are at rest: all, or none when one exists with another value.
-    fn add_entries(&self, table: Table, entries: Vec<Entry>) -> Answer<'_, ()>;
+    /// Checks all, then writes all and appends to the log, in one step, also between several
+    /// sidecars; the head of the log after it. With [`StoreError::Conflict`] a check did not hold
+    /// and nothing was written. With [`StoreError::Failed`] nobody knows.
+    fn commit(&self, transaction: Transaction) -> Answer<'_, LogPosition>;
 
-    /// Sees to it that the revision is `floor` at least, and another than it was.
-    fn raise_api_key_revision(&self, floor: u64) -> Answer<'_, ()>;
+    /// The place of the newest entry of the log.
+    fn log_head(&self) -> Answer<'_, LogPosition>;
+
+    /// At most `limit` entries after a place, and no more than [`MAX_LOG_PAGE`]; fewer only if there
+    /// are no more.
+    fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage>;
+
+    /// Returns when the head is another than `position`, or after `wait`.
+    fn log_changed(&self, position: LogPosition, wait: Duration) -> Answer<'_, ()>;
+
+    /// Begins the log anew: no place that was ever given is in it, so every reader reads the tables.
+    /// For changes that are not in the log. The sequence goes on.
+    fn begin_log_anew(&self) -> Answer<'_, LogPosition>;
+
+    /// Removes at most `limit` entries whose time is over. Several sidecars may do it at once.
+    fn clean_up(&self, now: UnixSeconds, limit: usize) -> Answer<'_, CleanedUp>;
 
     /// What is in the store and what it runs on.
     fn stat(&self) -> Answer<'_, StoreStat>;
 }
 
-/// What a store consists of, besides its numbers.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Table {
-    /// Name to sealed secret.
-    Secrets,
-    /// Algorithm to signing key.
-    SigningKeys,
-    /// Id to API key.
-    ApiKeys,
-    /// Name to id, of API keys that are not revoked.
-    ApiKeyNames,
+/// An entry of a table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The value at rest.
+    pub value: Vec<u8>,
+    /// When it is no more; `None` for never.
+    pub expires_at: Option<UnixSeconds>,
 }
-
-impl Table {
-    /// All tables. A copy is made in this order: names come last, so that in a copy that was
-    /// broken off no name leads nowhere.
-    pub const ALL: [Self; 4] = [Self::Secrets, Self::SigningKeys, Self::ApiKeys, Self::ApiKeyNames];
-
-    /// The name of the table.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Secrets => "secrets",
-            Self::SigningKeys => "signing_keys",
-            Self::ApiKeys => "api_keys",
-            Self::ApiKeyNames => "api_key_names",
-        }
-    }
-}
-
-/// A key of a table and its value.
-pub type Entry = (String, Vec<u8>);
 
 /// Some entries of a table.
 #[derive(Debug)]
@@ -124,44 +96,40 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// What a clean-up did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CleanedUp {
+    /// Entries that were removed.
+    pub removed: u64,
+    /// Whether there are more.
+    pub more: bool,
+}
+
 /// What is in a store and what it runs on.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StoreStat {
     /// `embedded` or `redis`.
     pub kind: String,
-    /// Entries of each table.
+    /// Entries of each table; those whose time is over count until they are cleaned up.
     pub records: BTreeMap<String, u64>,
-    /// The revision of the API keys.
-    pub api_key_revision: u64,
+    /// The place of the newest entry of the log.
+    pub log_head: LogPosition,
     /// What else there is to say, by name.
     pub details: BTreeMap<String, String>,
-}
-
-/// An API key at rest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct StoredApiKey {
-    /// What filters get.
-    pub record: ApiKeyRecord,
-    /// When the key was made, in seconds since the epoch.
-    pub created_at: u64,
-}
-
-/// A signing key at rest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct StoredSigningKey {
-    /// The thumbprint.
-    pub kid: String,
-    /// The algorithm, as `alg` names it.
-    pub algorithm: String,
-    /// The sealed PKCS #8 private key.
-    pub private: Sealed,
-    /// When the key was made, in seconds since the epoch.
-    pub created_at: u64,
 }
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A check of the transaction does not hold: nothing was written.
+    #[error("somebody else changed the store in between")]
+    Conflict {
+        /// Which one.
+        check: usize,
+    },
+    /// The transaction is a mistake: nothing was written.
+    #[error("a change that no store takes: {0}")]
+    Invalid(#[from] InvalidTransaction),
     /// Another key, not revoked, has the name.
     #[error("another API key has this name")]
     NameTaken,
@@ -174,6 +142,43 @@ pub enum StoreError {
     /// The store itself failed.
     #[error("the store failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The pages of a table, one after the other.
+#[derive(Debug)]
+pub struct Pages<'a> {
+    store: &'a dyn Store,
+    table: Table,
+    cursor: Option<String>,
+    ended: bool,
+}
+
+impl std::fmt::Debug for dyn Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Store")
+    }
+}
+
+impl<'a> Pages<'a> {
+    /// Begins.
+    pub fn of(store: &'a dyn Store, table: Table) -> Self {
+        Self { store, table, cursor: None, ended: false }
+    }
+
+    /// The entries of the next page, which may be none; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let page = self.store.page(self.table, self.cursor.take()).await?;
+        self.ended = page.next.is_none();
+        self.cursor = page.next;
+        Ok(Some(page.entries))
+    }
 }
 
 fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {

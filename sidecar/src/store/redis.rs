@@ -1,39 +1,48 @@
 //! The Redis store: for several sidecars, which it makes one system.
 //!
-//! Each table is a hash; what belongs together is changed by a script. All keys of one system
-//! share a hash tag and with it a slot of a Cluster, so that any of them can change in one step.
+//! A table whose entries have no end is a hash. In one whose entries may have an end each is a key of
+//! its own, which the server removes in time, and an index by end lists them. What changes together
+//! is changed by one script. All keys of one system share a hash tag and with it a slot of a
+//! Cluster, so that any of them can change in one step.
 
+mod keys;
 mod link;
 mod locate;
+mod log;
 mod scripts;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, InfoDict, RedisError, RedisResult};
-use wardgate_core::wire::ApiKeyState;
+use wardgate_core::time::UnixSeconds;
 
+use self::keys::Keys;
 use self::link::{Link, Repeat};
+use super::log::link_digits;
 use super::open::{OpenProblem, OpenStoreError};
 use super::{
-    Answer, Entry, Page, Store, StoreError, StoreStat, StoredApiKey, StoredSigningKey, Table,
-    failed, from_json, to_json,
+    Answer, CleanedUp, Entry, InvalidTransaction, LOG_ENTRIES, LogPage, LogPosition, Page, Store,
+    StoreError, StoreStat, Table, Transaction, failed,
 };
 use crate::config::RedisSettings;
 use crate::random::Random;
-use crate::seal::Sealed;
 
-/// The layout of the keys. A store with another number is left alone.
-const FORMAT: u64 = 1;
-/// Entries that one HSCAN asks for, and one script adds: a millisecond of the server's time.
+/// The layout of the keys. A store with another number than this and the one before is left alone.
+const FORMAT: u64 = 2;
+/// Entries that one page asks for: a millisecond of the server's time.
 const PAGE_ENTRIES: usize = 1000;
+/// Entries that one clean-up removes at most, for the same reason.
+const MAX_CLEAN_UP: usize = 1000;
 
 /// A store in a Redis.
 pub struct Redis {
     /// For reads, so that they do not stand behind a `WAIT`.
     reads: Link,
     writes: Link,
-    keys: Vec<String>,
+    keys: Keys,
+    random: Random,
     place: String,
     wait_replicas: u64,
     wait_milliseconds: u64,
@@ -49,21 +58,15 @@ struct NotReplicated {
     wanted: u64,
 }
 
-/// The keys: the numbers and the tables. Scripts count on the order.
-fn keys(prefix: &str) -> Vec<String> {
-    let names = ["numbers", "secrets", "signing_keys", "api_keys", "api_key_names"];
-    names.iter().map(|name| format!("{{{prefix}}}:{name}")).collect()
-}
+/// The server has lost the store, or another version has changed its layout.
+#[derive(Debug, thiserror::Error)]
+#[error("the store has another format than when it was opened, or was emptied")]
+struct NotOurs;
 
-/// The place of a table in the keys, from 1 as Lua counts.
-fn place(table: Table) -> usize {
-    match table {
-        Table::Secrets => 2,
-        Table::SigningKeys => 3,
-        Table::ApiKeys => 4,
-        Table::ApiKeyNames => 5,
-    }
-}
+/// A script or a command gave an answer that it never gives.
+#[derive(Debug, thiserror::Error)]
+#[error("the server gave an unknown answer")]
+struct Unknown;
 
 impl Redis {
     /// Connects, and makes the store if there is none.
@@ -72,48 +75,33 @@ impl Redis {
     ///
     /// [`OpenStoreError`] when no master answers in time or the store has another format.
     pub async fn open(settings: &RedisSettings, random: Random) -> Result<Self, OpenStoreError> {
-        let keys = keys(&settings.key_prefix);
-        let slot_key = keys.first().cloned().unwrap_or_default();
+        let keys = Keys::new(&settings.key_prefix);
         let urls: Vec<String> = settings.urls.iter().map(ToString::to_string).collect();
         let place = urls.join(" ");
         let store = Self {
-            reads: Link::new(settings, slot_key.clone(), random),
-            writes: Link::new(settings, slot_key, random),
+            reads: Link::new(settings, keys.numbers(), random),
+            writes: Link::new(settings, keys.numbers(), random),
             keys,
+            random,
             place: place.clone(),
             wait_replicas: settings.wait_replicas,
             wait_milliseconds: u64::try_from(settings.wait_timeout.as_millis()).unwrap_or(u64::MAX),
         };
-        let prepare = store.script(scripts::PREPARE, [FORMAT.to_string()]);
+        let wrong = |problem| OpenStoreError::new(place.clone(), problem);
+        let link = store.link().map_err(|error| wrong(OpenProblem::Failed(error.to_string())))?;
+        let prepare = script(scripts::PREPARE, &store.keys.log(), [link]);
         // Not waited for: a store must open, to be read, while its replicas are away.
         let format: RedisResult<u64> = store.send(&store.writes, Repeat::Harmless, prepare).await;
         match format {
             Ok(FORMAT) => Ok(store),
-            Ok(found) => {
-                Err(OpenStoreError::new(place, OpenProblem::Format { found, known: FORMAT }))
-            }
-            Err(error) => Err(OpenStoreError::new(place, OpenProblem::Failed(said(&error)))),
+            Ok(found) => Err(wrong(OpenProblem::Format { found, known: FORMAT })),
+            Err(error) => Err(wrong(OpenProblem::Failed(said(&error)))),
         }
     }
 
-    fn key(&self, place: usize) -> &str {
-        self.keys.get(place.saturating_sub(1)).map_or("", String::as_str)
-    }
-
-    fn script<A: redis::ToSingleRedisArg>(
-        &self,
-        script: &str,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Cmd {
-        let mut command = redis::cmd("EVAL");
-        command.arg(script).arg(self.keys.len());
-        for key in &self.keys {
-            command.arg(key);
-        }
-        for argument in arguments {
-            command.arg(argument);
-        }
-        command
+    /// Random bytes as the scripts take them.
+    fn link(&self) -> Result<String, StoreError> {
+        Ok(link_digits(&self.random.bytes().map_err(failed)?))
     }
 
     async fn send<T: FromRedisValue>(
@@ -137,17 +125,16 @@ impl Redis {
             .map_err(|error| redis_failed(&error))
     }
 
-    /// Sends a change and waits for the replicas.
+    /// Sends a change and waits for the replicas; the error is for when they do not have it, if the
+    /// change was made.
     async fn write<T: FromRedisValue>(
         &self,
         repeat: Repeat,
         command: Cmd,
-    ) -> Result<T, StoreError> {
+    ) -> Result<(T, Result<(), StoreError>), StoreError> {
         if self.wait_replicas == 0 {
-            return self
-                .send(&self.writes, repeat, command)
-                .await
-                .map_err(|error| redis_failed(&error));
+            let answer = self.send(&self.writes, repeat, command).await;
+            return answer.map(|answer| (answer, Ok(()))).map_err(|error| redis_failed(&error));
         }
         // In one go on one connection: WAIT speaks of what its own connection has written.
         let mut pipeline = redis::pipe();
@@ -159,104 +146,92 @@ impl Redis {
             .await;
         let (answer, reached) = answer.map_err(|error| redis_failed(&error))?;
         self.writes.healthy().await;
-        if reached < self.wait_replicas {
-            return Err(failed(NotReplicated { reached, wanted: self.wait_replicas }));
+        let wanted = self.wait_replicas;
+        let replicated =
+            if reached < wanted { Err(failed(NotReplicated { reached, wanted })) } else { Ok(()) };
+        Ok((answer, replicated))
+    }
+
+    async fn value(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut command = redis::cmd(if table.may_expire() { "GET" } else { "HGET" });
+        if table.may_expire() {
+            command.arg(self.keys.entry(table, key));
+        } else {
+            command.arg(self.keys.table(table)).arg(key);
         }
-        Ok(answer)
-    }
-
-    async fn number(&self, name: &str) -> Result<u64, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.key(1)).arg(name);
-        Ok(self.read::<Option<u64>>(command).await?.unwrap_or(0))
-    }
-
-    async fn field(&self, table: Table, field: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.key(place(table))).arg(field);
         self.read(command).await
     }
 
     async fn scan(&self, table: Table, cursor: Option<String>) -> Result<Page, StoreError> {
-        let mut command = redis::cmd("HSCAN");
+        let mut command = redis::cmd(if table.may_expire() { "ZSCAN" } else { "HSCAN" });
         let cursor = cursor.unwrap_or_else(|| "0".to_owned());
-        command.arg(self.key(place(table))).arg(cursor).arg("COUNT").arg(PAGE_ENTRIES);
-        let (next, entries): (String, Vec<Entry>) = self.read(command).await?;
-        Ok(Page { entries, next: (next != "0").then_some(next) })
+        command.arg(self.keys.table(table)).arg(cursor).arg("COUNT").arg(PAGE_ENTRIES);
+        let (next, pairs): (String, Vec<(String, Vec<u8>)>) = self.read(command).await?;
+        let next = (next != "0").then_some(next);
+        let entries = if table.may_expire() {
+            self.listed(table, pairs).await?
+        } else {
+            let entry = |(key, value)| Entry { key, value, expires_at: None };
+            pairs.into_iter().map(entry).collect()
+        };
+        Ok(Page { entries, next })
     }
 
-    /// Everything in a table, by key.
-    async fn all(&self, table: Table) -> Result<BTreeMap<String, Vec<u8>>, StoreError> {
-        let (mut all, mut cursor) = (BTreeMap::new(), None);
-        loop {
-            let page = self.scan(table, cursor).await?;
-            all.extend(page.entries);
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(all),
-            }
-        }
-    }
-
-    async fn get_or_insert(
+    /// The values of keys from an index.
+    async fn listed(
         &self,
         table: Table,
-        field: &str,
-        value: Vec<u8>,
-    ) -> Result<Vec<u8>, StoreError> {
-        let arguments = [place(table).to_string().into_bytes(), field.as_bytes().to_vec(), value];
-        let command = self.script(scripts::GET_OR_INSERT, arguments);
-        self.write(Repeat::Harmless, command).await
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        // A small index comes whole, whatever was asked for.
+        let mut entries = Vec::with_capacity(pairs.len());
+        for pairs in pairs.chunks(PAGE_ENTRIES) {
+            let mut command = redis::cmd("MGET");
+            for (key, _) in pairs {
+                command.arg(self.keys.entry(table, key));
+            }
+            let values: Vec<Option<Vec<u8>>> = self.read(command).await?;
+            for ((key, end), value) in pairs.iter().zip(values) {
+                // Listed, but its time is over, or it was removed in between.
+                let Some(value) = value else { continue };
+                entries.push(Entry { key: key.clone(), value, expires_at: ends(end)? });
+            }
+        }
+        Ok(entries)
     }
 
-    async fn replace(&self, before: &StoredApiKey, after: &StoredApiKey) -> Result<(), StoreError> {
-        let (id, name) = (&before.record.id, &before.record.name);
-        if (&after.record.id, &after.record.name) != (id, name) {
-            return Err(StoreError::Changed);
+    async fn change(&self, transaction: &Transaction) -> Result<LogPosition, StoreError> {
+        transaction.check()?;
+        let nonce = self.link()?;
+        let command = self.keys.commit(transaction, FORMAT, LOG_ENTRIES, &nonce);
+        let repeat = if transaction.is_repeatable() { Repeat::Harmless } else { Repeat::Never };
+        let (answer, replicated) = self.write::<Vec<String>>(repeat, command).await?;
+        let counter = |operation: usize| {
+            let write = operation.checked_sub(transaction.checks.len());
+            let write = write.and_then(|write| transaction.writes.get(write));
+            write.map_or(failed(Unknown), |it| InvalidTransaction::Counter(it.table()).into())
+        };
+        match answer.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["conflict", check] => {
+                Err(StoreError::Conflict { check: check.parse().map_err(failed)? })
+            }
+            ["counter", operation] => Err(counter(operation.parse().map_err(failed)?)),
+            answer => {
+                let head = done(answer)?;
+                replicated.map(|()| head)
+            }
         }
-        // The script compares bytes; what they mean is compared here, so that a record which
-        // another version has written, with its keys in another order, can be changed.
-        let stands = self.field(Table::ApiKeys, id).await?.ok_or(StoreError::Changed)?;
-        if from_json::<StoredApiKey>(&stands)? != *before {
-            return Err(StoreError::Changed);
-        }
-        let freed = if after.record.state == ApiKeyState::Revoked { "1" } else { "0" };
-        let arguments = [
-            id.as_bytes().to_vec(),
-            name.as_bytes().to_vec(),
-            stands,
-            to_json(after)?,
-            freed.as_bytes().to_vec(),
-        ];
-        let command = self.script(scripts::REPLACE_API_KEY, arguments);
-        outcome(&self.write::<String>(Repeat::Never, command).await?)
-    }
-
-    async fn insert(&self, key: &StoredApiKey) -> Result<(), StoreError> {
-        let (id, name) = (key.record.id.as_bytes(), key.record.name.as_bytes());
-        let arguments = [id.to_vec(), name.to_vec(), to_json(key)?];
-        let command = self.script(scripts::INSERT_API_KEY, arguments);
-        outcome(&self.write::<String>(Repeat::Never, command).await?)
-    }
-
-    async fn add(&self, table: Table, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let mut arguments = vec![place(table).to_string().into_bytes()];
-        for (key, value) in entries {
-            arguments.push(key.into_bytes());
-            arguments.push(value);
-        }
-        let command = self.script(scripts::ADD_ENTRIES, arguments);
-        outcome(&self.write::<String>(Repeat::Harmless, command).await?)
     }
 
     async fn statistics(&self) -> Result<StoreStat, StoreError> {
         let mut records = BTreeMap::new();
         for table in Table::ALL {
-            let mut command = redis::cmd("HLEN");
-            command.arg(self.key(place(table)));
+            let mut command = redis::cmd(if table.may_expire() { "ZCARD" } else { "HLEN" });
+            command.arg(self.keys.table(table));
             records.insert(table.name().to_owned(), self.read(command).await?);
         }
         let mut details = BTreeMap::from([
+            ("format".to_owned(), FORMAT.to_string()),
             ("server".to_owned(), self.place.clone()),
             ("wait_replicas".to_owned(), self.wait_replicas.to_string()),
         ]);
@@ -278,8 +253,8 @@ impl Redis {
                 }
             }
         }
-        let api_key_revision = self.number("api_key_revision").await?;
-        Ok(StoreStat { kind: "redis".to_owned(), records, api_key_revision, details })
+        let log_head = self.head().await?;
+        Ok(StoreStat { kind: "redis".to_owned(), records, log_head, details })
     }
 }
 
@@ -290,83 +265,49 @@ impl fmt::Debug for Redis {
 }
 
 impl Store for Redis {
-    fn api_key<'a>(&'a self, id: &'a str) -> Answer<'a, Option<StoredApiKey>> {
-        Box::pin(async move {
-            let found = self.field(Table::ApiKeys, id).await?;
-            found.map(|found| from_json(&found)).transpose()
-        })
-    }
-
-    fn api_key_named<'a>(&'a self, name: &'a str) -> Answer<'a, Option<String>> {
-        Box::pin(async move {
-            let found = self.field(Table::ApiKeyNames, name).await?;
-            found.map(|id| String::from_utf8(id).map_err(failed)).transpose()
-        })
-    }
-
-    fn api_keys(&self) -> Answer<'_, Vec<StoredApiKey>> {
-        Box::pin(async move {
-            let all = self.all(Table::ApiKeys).await?;
-            all.values().map(|record| from_json(record)).collect()
-        })
-    }
-
-    fn api_key_revision(&self) -> Answer<'_, u64> {
-        Box::pin(self.number("api_key_revision"))
-    }
-
-    fn insert_api_key<'a>(&'a self, key: &'a StoredApiKey) -> Answer<'a, ()> {
-        Box::pin(self.insert(key))
-    }
-
-    fn replace_api_key<'a>(
-        &'a self,
-        before: &'a StoredApiKey,
-        after: &'a StoredApiKey,
-    ) -> Answer<'a, ()> {
-        Box::pin(self.replace(before, after))
-    }
-
-    fn digest_key_or_insert<'a>(&'a self, new: &'a Sealed) -> Answer<'a, Sealed> {
-        Box::pin(async move {
-            let value = to_json(new)?;
-            from_json(&self.get_or_insert(Table::Secrets, "api_key_digest_key", value).await?)
-        })
-    }
-
-    fn signing_keys(&self) -> Answer<'_, Vec<StoredSigningKey>> {
-        Box::pin(async move {
-            let all = self.all(Table::SigningKeys).await?;
-            let keys: Result<Vec<StoredSigningKey>, StoreError> =
-                all.values().map(|key| from_json(key)).collect();
-            let mut keys = keys?;
-            keys.sort_by(|a, b| (a.created_at, &a.kid).cmp(&(b.created_at, &b.kid)));
-            Ok(keys)
-        })
-    }
-
-    fn signing_key_or_insert<'a>(
-        &'a self,
-        new: &'a StoredSigningKey,
-    ) -> Answer<'a, StoredSigningKey> {
-        Box::pin(async move {
-            let value = to_json(new)?;
-            from_json(&self.get_or_insert(Table::SigningKeys, &new.algorithm, value).await?)
-        })
+    fn get<'a>(&'a self, table: Table, key: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(self.value(table, key))
     }
 
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page> {
         Box::pin(self.scan(table, cursor))
     }
 
-    fn add_entries(&self, table: Table, entries: Vec<Entry>) -> Answer<'_, ()> {
-        Box::pin(self.add(table, entries))
+    fn commit(&self, transaction: Transaction) -> Answer<'_, LogPosition> {
+        Box::pin(async move { self.change(&transaction).await })
     }
 
-    fn raise_api_key_revision(&self, floor: u64) -> Answer<'_, ()> {
+    fn log_head(&self) -> Answer<'_, LogPosition> {
+        Box::pin(self.head())
+    }
+
+    fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage> {
+        Box::pin(self.after(position, limit))
+    }
+
+    fn log_changed(&self, position: LogPosition, wait: Duration) -> Answer<'_, ()> {
+        Box::pin(self.changed(position, wait))
+    }
+
+    fn begin_log_anew(&self) -> Answer<'_, LogPosition> {
         Box::pin(async move {
-            let command = self.script(scripts::RAISE_REVISION, [floor.to_string()]);
-            outcome(&self.write::<String>(Repeat::Harmless, command).await?)
+            let arguments = [FORMAT.to_string(), self.link()?];
+            let command = script(scripts::BEGIN_LOG_ANEW, &self.keys.log(), arguments);
+            let (answer, replicated) = self.write::<Vec<String>>(Repeat::Harmless, command).await?;
+            replicated?;
+            done(&answer.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+    }
+
+    fn clean_up(&self, now: UnixSeconds, limit: usize) -> Answer<'_, CleanedUp> {
+        Box::pin(async move {
+            let indexes: Vec<String> = Table::expiring().map(|it| self.keys.table(it)).collect();
+            let arguments = [now.0.to_string(), limit.min(MAX_CLEAN_UP).to_string()];
+            let command = script(scripts::CLEAN_UP, &indexes, arguments);
+            // Not waited for: what is not removed is removed the next time.
+            let answer = self.send(&self.writes, Repeat::Harmless, command).await;
+            let (removed, more): (u64, u8) = answer.map_err(|error| redis_failed(&error))?;
+            Ok(CleanedUp { removed, more: more != 0 })
         })
     }
 
@@ -375,14 +316,35 @@ impl Store for Redis {
     }
 }
 
-fn outcome(word: &str) -> Result<(), StoreError> {
-    match word {
-        "done" => Ok(()),
-        "name" => Err(StoreError::NameTaken),
-        "id" => Err(StoreError::IdTaken),
-        "changed" => Err(StoreError::Changed),
-        _ => Err(failed(std::io::Error::other("a script gave an unknown answer"))),
+fn script(
+    script: &str,
+    keys: &[String],
+    arguments: impl IntoIterator<Item = impl redis::ToSingleRedisArg>,
+) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(script).arg(keys.len());
+    for key in keys {
+        command.arg(key);
     }
+    for argument in arguments {
+        command.arg(argument);
+    }
+    command
+}
+
+/// What a script says that changes something.
+fn done(answer: &[&str]) -> Result<LogPosition, StoreError> {
+    match answer {
+        ["done", sequence, link] => log::position(sequence.as_bytes(), link.as_bytes()),
+        ["format"] => Err(failed(NotOurs)),
+        _ => Err(failed(Unknown)),
+    }
+}
+
+/// The end that a score in an index is.
+fn ends(score: &[u8]) -> Result<Option<UnixSeconds>, StoreError> {
+    let score = core::str::from_utf8(score).map_err(failed)?;
+    if score == "inf" { Ok(None) } else { Ok(Some(UnixSeconds(score.parse().map_err(failed)?))) }
 }
 
 fn redis_failed(error: &RedisError) -> StoreError {

@@ -12,6 +12,7 @@ use wardgate_core::wire::mac::MAC_HEADER;
 use crate::home::Home;
 use crate::http::{Answer, request};
 use crate::internal::{Filter, new_nonce};
+use crate::servers::until;
 
 #[test]
 fn a_request_under_way_is_answered_before_the_process_ends() {
@@ -94,16 +95,26 @@ fn an_idle_sidecar_is_small() {
 }
 
 #[test]
-fn secrets_under_an_older_store_key_are_told_of_at_the_start() {
+fn secrets_are_sealed_anew_after_the_start_and_the_older_store_key_may_go() {
     let home = Home::new();
     let mut sidecar = home.serve();
-    let told = "is sealed under an older store key";
+    let told = "all secrets are under the first store key";
     assert!(!sidecar.log_text().contains(told));
+    let created = home.json(&["apikey", "create", "--name", "ci"]);
+    let keys = home.json(&["keys", "list"]);
     sidecar.kill();
     let path = home.path("secrets/store.keys");
     let old = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("{}\n{old}", base64url::encode(&[7; 32]) + "=")).unwrap();
+    let new = base64url::encode(&[7; 32]) + "=\n";
+    fs::write(&path, format!("{new}{old}")).unwrap();
     let mut sidecar = home.serve();
+    until("secrets that are sealed anew", || sidecar.log_text().contains(told));
+    let log = sidecar.log_text();
     // The digest key and the three signing keys.
-    assert_eq!(sidecar.log_text().matches(told).count(), 4);
+    assert!(log.contains("\"resealed\":4"), "{log}");
+    sidecar.kill();
+    fs::write(&path, new).unwrap();
+    let _sidecar = home.serve();
+    assert_eq!(home.json(&["keys", "list"]), keys);
+    assert_eq!(home.json(&["apikey", "show", "ci"])["id"], created["id"]);
 }

@@ -7,8 +7,10 @@
     reason = "tests"
 )]
 
+mod api_keys;
 mod audit;
 mod commands;
+mod feed;
 mod home;
 mod http;
 mod internal;

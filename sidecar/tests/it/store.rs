@@ -8,13 +8,13 @@ use crate::home::Home;
 use crate::servers::Server;
 
 /// Puts the store of this home into the Redis.
-fn on_redis(home: &Home, server: &Server) {
+pub(crate) fn on_redis(home: &Home, server: &Server) {
     let section = format!("  redis: {{urls: [\"{}\"]}}", server.url());
     home.edit("  path: data/wardgate.redb", &section);
 }
 
 /// The second home of a system: with the secrets of the first.
-fn beside(first: &Home, server: &Server) -> Home {
+pub(crate) fn beside(first: &Home, server: &Server) -> Home {
     let home = Home::new();
     for name in ["secrets/feed.secret", "secrets/store.keys"] {
         fs::copy(first.path(name), home.path(name)).unwrap();

@@ -68,7 +68,7 @@ fn many_problems_are_reported_at_once_in_order_with_their_lines() {
             "wardgate.yaml:3:3: internal.socket: the directory missing does not exist",
             "wardgate.yaml:4:3: internal.socket_mode: expected one of 0600, 0660, 0666",
             "wardgate.yaml:5:1: admin.socket: required key is missing",
-            "wardgate.yaml:6:30: store.compact: unknown key; known here: path, redis",
+            "wardgate.yaml:6:30: store.compact: unknown key; known here: path, redis, clean_up_interval_seconds",
             "wardgate.yaml:8:3: secrets.feed_secret_file: feed.secret has mode 0644: others may \
              read it; run chmod 600 on it",
             "wardgate.yaml:8:3: secrets.feed_secret_file: the feed secret is not at least 32 bytes \

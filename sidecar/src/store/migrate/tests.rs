@@ -1,8 +1,10 @@
 use super::{MigrateError, Migrated, migrate};
+use crate::clock::Clock;
 use crate::random::Random;
 use crate::seal::{Sealed, StoreKeys};
 use crate::store::conformance::api_key;
-use crate::store::{Embedded, Store as _, StoredSigningKey, Table};
+use crate::store::records::{StoredSigningKey, api_keys, secrets, signing_keys};
+use crate::store::{Embedded, LogPage, Store, Table, Transaction};
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 
@@ -32,35 +34,63 @@ impl Place {
             (0..2500).map(|number| (format!("id{number}"), value(&format!("id{number}")))).collect()
         };
         let record = |id: &str| serde_json::to_vec(&api_key(id, id)).unwrap();
-        store.add_entries(Table::ApiKeys, entries(record)).await.unwrap();
-        store.add_entries(Table::ApiKeyNames, entries(|id| id.into())).await.unwrap();
-        store.digest_key_or_insert(&self.sealed()).await.unwrap();
+        add(&store, Table::ApiKeys, entries(record)).await;
+        add(&store, Table::ApiKeyNames, entries(|id| id.into())).await;
+        secrets::get_or_insert(&store, "digest", &self.sealed()).await.unwrap();
         let key = StoredSigningKey {
             kid: "kid".to_owned(),
             algorithm: "ES256".to_owned(),
             private: self.sealed(),
             created_at: 1,
         };
-        store.signing_key_or_insert(&key).await.unwrap();
-        store.raise_api_key_revision(77).await.unwrap();
+        signing_keys::get_or_insert(&store, &key).await.unwrap();
+        let soon = Clock::system().now().plus(30);
+        let ending = Transaction::new()
+            .put_until(Table::Revocations, "soon", "v", Some(soon))
+            .put_until(Table::Revocations, "late", "v", Some(soon.plus(600)))
+            .put(Table::Revocations, "never", "v")
+            .append("entry");
+        store.commit(ending).await.unwrap();
         store
     }
 }
 
+async fn add(store: &dyn Store, table: Table, entries: Vec<(String, Vec<u8>)>) {
+    for part in entries.chunks(1000) {
+        let put = |transaction: Transaction, (key, value): &(String, Vec<u8>)| {
+            transaction.put(table, key.clone(), value.clone())
+        };
+        store.commit(part.iter().fold(Transaction::new(), put)).await.unwrap();
+    }
+}
+
 async fn copy(place: &Place, from: &Embedded, to: &Embedded) -> Result<Migrated, MigrateError> {
-    migrate(from, to, &place.keys, |_, _, _| {}).await
+    migrate(from, to, &place.keys, &Clock::system(), |_, _, _| {}).await
 }
 
 #[tokio::test]
 async fn everything_arrives_and_a_second_time_nothing_is_left_to_do() {
     let place = Place::new();
     let (source, target) = (place.filled().await, place.store("target"));
+    let head = target.log_head().await.unwrap();
     let first = copy(&place, &source, &target).await.unwrap();
-    assert_eq!((first.copied, first.records["api_keys"]), (5002, 2500));
-    assert_eq!(target.api_keys().await.unwrap(), source.api_keys().await.unwrap());
-    assert_eq!(target.signing_keys().await.unwrap(), source.signing_keys().await.unwrap());
-    assert_eq!(target.api_key_named("id7").await.unwrap().as_deref(), Some("id7"));
-    assert_eq!(target.api_key_revision().await.unwrap(), 78);
+    assert_eq!((first.copied, first.records["api_keys"]), (5005, 2500));
+    assert_eq!(first.records["revocations"], 2);
+    assert_eq!(api_keys::all(&target).await.unwrap(), api_keys::all(&source).await.unwrap());
+    assert_eq!(
+        signing_keys::all(&target).await.unwrap(),
+        signing_keys::all(&source).await.unwrap()
+    );
+    assert_eq!(api_keys::id_of_name(&target, "id7").await.unwrap().as_deref(), Some("id7"));
+    for key in ["soon", "late", "never"] {
+        assert!(target.get(Table::Revocations, key).await.unwrap().is_some(), "{key}");
+    }
+    let page = async |store: &Embedded| store.page(Table::Revocations, None).await.unwrap().entries;
+    assert_eq!(page(&target).await, page(&source).await);
+    // Whoever has followed either of them reads all of it.
+    for position in [head, source.log_head().await.unwrap()] {
+        assert_eq!(target.log_after(position, 9).await.unwrap(), LogPage::Unknown);
+    }
     let second = copy(&place, &source, &target).await.unwrap();
     assert_eq!((second.copied, second.digest), (0, first.digest));
 }
@@ -70,18 +100,19 @@ async fn a_migration_that_was_broken_off_goes_on() {
     let place = Place::new();
     let (source, target) = (place.filled().await, place.store("target"));
     let page = source.page(Table::ApiKeys, None).await.unwrap();
-    target.add_entries(Table::ApiKeys, page.entries).await.unwrap();
-    assert_eq!(copy(&place, &source, &target).await.unwrap().copied, 4002);
+    let entries = page.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    add(&target, Table::ApiKeys, entries).await;
+    assert_eq!(copy(&place, &source, &target).await.unwrap().copied, 4005);
 }
 
 #[tokio::test]
 async fn a_target_with_something_of_its_own_is_refused_and_left_alone() {
     let place = Place::new();
     let (source, target) = (place.filled().await, place.store("target"));
-    target.digest_key_or_insert(&place.sealed()).await.unwrap();
+    secrets::get_or_insert(&target, "digest", &place.sealed()).await.unwrap();
     let error = copy(&place, &source, &target).await.unwrap_err();
     assert!(matches!(error, MigrateError::NotEmpty("secrets")), "{error}");
-    assert!(target.api_keys().await.unwrap().is_empty());
+    assert!(api_keys::all(&target).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -90,5 +121,5 @@ async fn secrets_that_the_target_cannot_open_are_not_moved() {
     let (source, target) = (place.filled().await, place.store("target"));
     let error = copy(&Place::new(), &source, &target).await.unwrap_err();
     assert!(matches!(error, MigrateError::Keys), "{error}");
-    assert!(target.api_keys().await.unwrap().is_empty());
+    assert!(api_keys::all(&target).await.unwrap().is_empty());
 }

@@ -15,8 +15,9 @@ use self::servers::{DEADLINE, Server, Six, Trio, free_port, until};
 use super::Redis;
 use crate::config::{RedisSettings, StoreSettings, store_settings};
 use crate::random::Random;
-use crate::store::conformance::{self, Two, api_key, store_tests};
-use crate::store::{OpenStoreError, Store};
+use crate::store::conformance::{self, Two, api_key, known, store_tests};
+use crate::store::records::api_keys;
+use crate::store::{LogPage, OpenStoreError, Store as _, StoreError, Table, Transaction};
 
 /// The settings of a section; paths are absolute in these tests.
 #[track_caller]
@@ -64,7 +65,7 @@ async fn nothing_acknowledged_is_lost<T: Send + 'static>(
                     break;
                 }
                 let id = format!("{writer} {number}");
-                match store.insert_api_key(&api_key(&id, &id)).await {
+                match api_keys::insert(&*store, &api_key(&id, &id)).await {
                     Ok(()) => {
                         acknowledged.fetch_add(1, Ordering::Relaxed);
                         done.push(id);
@@ -99,8 +100,11 @@ async fn nothing_acknowledged_is_lost<T: Send + 'static>(
     }
     let fresh = opened(&section).await.unwrap();
     for id in &ids {
-        assert!(fresh.api_key(id).await.unwrap().is_some(), "{id} was acknowledged and is lost");
-        assert_eq!(fresh.api_key_named(id).await.unwrap().as_ref(), Some(id));
+        assert!(
+            api_keys::get(&fresh, id).await.unwrap().is_some(),
+            "{id} was acknowledged and is lost"
+        );
+        assert_eq!(api_keys::id_of_name(&fresh, id).await.unwrap().as_ref(), Some(id));
     }
     println!(
         "{} acknowledged, all there; {failed} not acknowledged; writes again after {back:?}",
@@ -161,8 +165,14 @@ async fn a_change_that_no_replica_has_is_not_acknowledged() {
         "urls": [server.url()], "wait_replicas": 1, "wait_timeout_milliseconds": 50,
     });
     let store = opened(&section).await.unwrap();
-    let error = store.insert_api_key(&api_key("a", "a")).await.unwrap_err().to_string();
+    let error = api_keys::insert(&store, &api_key("a", "a")).await.unwrap_err().to_string();
     assert!(error.contains("0 of 1 replicas"), "{error}");
+    // Nothing at all is a question to the replicas too.
+    let error = store.commit(Transaction::new()).await.unwrap_err().to_string();
+    assert!(error.contains("0 of 1 replicas"), "{error}");
+    // What was not made waits for nobody.
+    let refused = store.commit(Transaction::new().absent(Table::ApiKeys, "a")).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { check: 0 })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -170,20 +180,20 @@ async fn a_server_that_was_killed_and_comes_back_is_found_again() {
     let mut server = Server::durable();
     let store =
         opened(&json!({"urls": [server.url()], "timeout_milliseconds": 300})).await.unwrap();
-    store.insert_api_key(&api_key("a", "a")).await.unwrap();
+    api_keys::insert(&store, &api_key("a", "a")).await.unwrap();
     server.kill();
-    let error = store.api_key("a").await.unwrap_err().to_string();
+    let error = api_keys::get(&store, "a").await.unwrap_err().to_string();
     assert!(error.contains("the store failed: Redis: "), "{error}");
     server.restart();
     let deadline = Instant::now() + DEADLINE;
-    while store.api_key("a").await.is_err() {
+    while api_keys::get(&store, "a").await.is_err() {
         assert!(Instant::now() < deadline);
     }
     // The writes have a connection of their own; it may have been thought alive until now.
-    while store.insert_api_key(&api_key("b", "b")).await.is_err() {
+    while api_keys::insert(&store, &api_key("b", "b")).await.is_err() {
         assert!(Instant::now() < deadline);
     }
-    assert_eq!(store.api_keys().await.unwrap().len(), 2);
+    assert_eq!(api_keys::all(&store).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -196,14 +206,90 @@ async fn a_server_that_is_silent_costs_the_timeout_and_no_more() {
     assert!(error.to_string().contains("cannot be opened"), "{error}");
 }
 
+/// What the release before left in a Redis.
+fn store_of_format_1(server: &Server) {
+    let revision = "1795000000000123";
+    let numbers = ["HSET", "{wardgate}:numbers", "format", "1", "api_key_revision", revision];
+    server.ask::<()>(&numbers);
+    let record = serde_json::to_string(&api_key("id7", "name7")).unwrap();
+    server.ask::<()>(&["HSET", "{wardgate}:api_keys", "id7", &record]);
+    server.ask::<()>(&["HSET", "{wardgate}:api_key_names", "name7", "id7"]);
+}
+
+#[tokio::test]
+async fn a_store_of_the_release_before_is_taken_over_and_its_sidecars_make_no_changes_any_more() {
+    let server = Server::start(&[]);
+    store_of_format_1(&server);
+    let store = two(&json!({"urls": [server.url()]})).await;
+    let head = store.one.log_head().await.unwrap();
+    assert_eq!(head.sequence, 1_795_000_000_000_123);
+    assert_eq!(store.other.log_head().await.unwrap(), head);
+    assert_eq!(api_keys::all(&*store.one).await.unwrap(), [api_key("id7", "name7")]);
+    // Beyond 10^14 Lua writes numbers in another way by itself.
+    let after = store.one.commit(Transaction::new().append("a").append("b")).await.unwrap();
+    assert_eq!(after.sequence, head.sequence + 2);
+    assert_eq!(known(store.other.log_after(head, 9).await.unwrap()).len(), 2);
+    // The script with which the release before revoked a key, shortened to what it counts with.
+    let before = "
+        local old = tonumber(redis.call('HGET', KEYS[1], 'api_key_revision') or '0')
+        return string.format('%.0f', math.max(old + 1, 7))";
+    let answer = server.try_ask::<String>(&["EVAL", before, "1", "{wardgate}:numbers"]);
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_copy_that_is_put_back_does_not_know_what_came_after_it() {
+    let mut server = Server::durable();
+    let section = json!({"urls": [server.url()]});
+    let store = opened(&section).await.unwrap();
+    let before = store.commit(Transaction::new().append("before")).await.unwrap();
+    let files = server.directory.join("appendonlydir");
+    let copy = server.directory.join("copy");
+    fs::create_dir(&copy).unwrap();
+    server.kill();
+    let copied = |from: &Path, to: &Path| {
+        for file in fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    };
+    copied(&files, &copy);
+    server.restart();
+    let after = opened(&section).await.unwrap().commit(Transaction::new().append("after")).await;
+    let after = after.unwrap();
+    server.kill();
+    copied(&copy, &files);
+    server.restart();
+    let store = opened(&section).await.unwrap();
+    assert_eq!(store.log_after(after, 9).await.unwrap(), LogPage::Unknown);
+    assert!(known(store.log_after(before, 9).await.unwrap()).is_empty());
+    // Not even when the same is done again: what stood beside it may have been something else.
+    let again = store.commit(Transaction::new().append("after")).await.unwrap();
+    assert_eq!(again.sequence, after.sequence);
+    assert_eq!(store.log_after(after, 9).await.unwrap(), LogPage::Unknown);
+    assert_eq!(known(store.log_after(before, 9).await.unwrap()).len(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_was_emptied_takes_no_changes() {
+    let server = Server::start(&[]);
+    let store = opened(&json!({"urls": [server.url()]})).await.unwrap();
+    server.ask::<()>(&["FLUSHALL"]);
+    let refused = store.commit(Transaction::new().put(Table::Roles, "r", "v")).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("was emptied"), "{error}");
+    assert!(store.log_head().await.is_err());
+    assert_eq!(server.ask::<u64>(&["DBSIZE"]), 0);
+}
+
 #[tokio::test]
 async fn a_store_of_another_format_and_a_replica_are_refused() {
     let server = Server::start(&[]);
     let section = json!({"urls": [server.url()], "timeout_milliseconds": 200});
     opened(&section).await.unwrap();
-    server.ask::<()>(&["HSET", "{wardgate}:numbers", "format", "2"]);
+    server.ask::<()>(&["HSET", "{wardgate}:numbers", "format", "3"]);
     let error = opened(&section).await.unwrap_err().to_string();
-    assert!(error.contains("has format 2, this version knows 1"), "{error}");
+    assert!(error.contains("has format 3, this version knows 2"), "{error}");
     let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
     let section = json!({"urls": [replica.url()], "timeout_milliseconds": 200});
     let error = opened(&section).await.unwrap_err().to_string();
@@ -217,12 +303,12 @@ async fn a_unix_socket_serves() {
     let _server = Server::start(&["--unixsocket", socket.to_str().unwrap()]);
     let url = format!("unix://{}", socket.display());
     let store = opened(&json!({"urls": [url]})).await.unwrap();
-    store.insert_api_key(&api_key("a", "a")).await.unwrap();
-    assert!(store.api_key("a").await.unwrap().is_some());
+    api_keys::insert(&store, &api_key("a", "a")).await.unwrap();
+    assert!(api_keys::get(&store, "a").await.unwrap().is_some());
 }
 
 /// What the guide tells to allow.
-const ACL: &str = "resetchannels -@all +eval +hget +hset +hsetnx +hdel +hexists +hlen +hscan +time +wait +role +info +cluster|slots +cluster|keyslot +ping";
+const ACL: &str = "resetchannels -@all +eval +hget +hmget +hset +hdel +hlen +hscan +get +mget +set +del +zadd +zrem +zscore +zcard +zscan +zrangebyscore +time +wait +role +info +cluster|slots +cluster|keyslot +ping";
 
 #[tokio::test]
 async fn the_user_of_the_guide_is_enough_and_a_wrong_password_is_not_shown() {
@@ -239,7 +325,11 @@ async fn the_user_of_the_guide_is_enough_and_a_wrong_password_is_not_shown() {
     });
     secret(&file, "right password\n");
     let store = two(&section).await;
-    conformance::changes_at_once_all_count(&store).await;
+    conformance::records::changes_at_once_all_count(&store).await;
+    conformance::ends::a_clean_up_is_bounded_and_two_at_once_do_no_harm(&store).await;
+    conformance::tables::counters_add_rise_and_stop(&store).await;
+    conformance::ends::an_entry_ends_by_itself(&store).await;
+    store.one.begin_log_anew().await.unwrap();
     assert!(store.one.stat().await.unwrap().details.contains_key("redis_version"));
     assert!(!format!("{:?}", settings(&section)).contains("right password"));
     secret(&file, "wrong password\n");
@@ -321,7 +411,7 @@ async fn tls_believes_the_authority_given_and_shows_our_certificate() {
             Err(error) => assert!(Instant::now() < deadline, "{error}"),
         }
     };
-    store.insert_api_key(&api_key("a", "a")).await.unwrap();
+    api_keys::insert(&store, &api_key("a", "a")).await.unwrap();
     let mut other = right;
     other["ca_file"] = theirs.path().join("ca.pem").to_str().unwrap().into();
     let error = opened(&section(other)).await.unwrap_err().to_string();

@@ -1,0 +1,80 @@
+//! Revocations, for the command line.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::admin::parse;
+use super::problem::Problem;
+use crate::app::App;
+use crate::desk::{RevocationList, RevokeError, Revoked};
+use crate::store::StoreError;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route("/admin/v1/revocations", get(list).post(revoke))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    cursor: Option<String>,
+}
+
+async fn revoke(
+    State(app): State<Arc<App>>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Revoked>), Problem> {
+    let revoked = app.desk.revoke(parse(&body)?, app.revocation_keep_seconds).await?;
+    // After the deed, which must not wait for a disk that is full.
+    let recorded = app.audit.record(event(&revoked, app.clock.now_milliseconds())).await;
+    if let Err(error) = recorded {
+        tracing::error!(%error, "a revocation is not in the audit log");
+    }
+    Ok((StatusCode::CREATED, Json(revoked)))
+}
+
+/// The event of a revocation.
+fn event(revoked: &Revoked, now_milliseconds: u64) -> Map<String, Value> {
+    let mut event = Map::new();
+    event.insert("time".to_owned(), now_milliseconds.into());
+    event.insert("decision".to_owned(), "revocation".into());
+    match revoked {
+        Revoked::Revocation(view) => {
+            event.insert("credential_id".to_owned(), view.id.clone().into());
+            event.insert("revocation".to_owned(), json!(view.stored));
+        }
+        Revoked::ApiKey(key) => {
+            event.insert("credential_id".to_owned(), key.id.clone().into());
+        }
+    }
+    event
+}
+
+async fn list(
+    State(app): State<Arc<App>>,
+    asked: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<RevocationList>, Problem> {
+    let Query(ListQuery { cursor }) = asked?;
+    Ok(Json(app.desk.revocations(cursor).await.map_err(RevokeError::from)?))
+}
+
+impl From<RevokeError> for Problem {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Invalid(detail) => Self::new(StatusCode::BAD_REQUEST, "invalid", detail),
+            RevokeError::ApiKey(error) => error.into(),
+            RevokeError::Store(StoreError::Changed) => {
+                let detail = "others revoke the same all the time";
+                Self::new(StatusCode::CONFLICT, "changed", detail)
+            }
+            RevokeError::Store(error) => Self::internal(&error),
+        }
+    }
+}

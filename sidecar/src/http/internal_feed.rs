@@ -1,0 +1,152 @@
+//! The feed on the internal listener: questions of filters as they are on the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use wardgate_core::base64url;
+use wardgate_core::feed::bucket::ImageId;
+use wardgate_core::feed::{Layout, Table};
+use wardgate_core::wire::feed::UnknownKey;
+use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH};
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::feed::{BucketsQuestion, FeedError, FilterQuestion, PieceError, Question};
+use crate::store::LogPosition;
+
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route(FEED_PATH, get(feed))
+        .route(BUCKETS_PATH, get(buckets))
+        .route(FILTER_PATH, get(filter))
+        .route(UNKNOWN_KEY_PATH, post(unknown_key))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeedQuery {
+    cursor: Option<String>,
+    settings: Option<String>,
+    /// In milliseconds.
+    #[serde(default)]
+    wait: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BucketsQuery {
+    table: String,
+    bits: u8,
+    first: u32,
+    image: String,
+    cursor: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilterQuery {
+    table: String,
+    bits: u8,
+    offset: usize,
+    cursor: String,
+}
+
+async fn feed(
+    State(app): State<Arc<App>>,
+    asked: Asked<FeedQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(FeedQuery { cursor, settings, wait }) = asked?;
+    // A text that is no cursor is one of nobody's log: its reader is to load everything, and not to
+    // ask for ever for what it will never get.
+    let cursor = cursor.and_then(|text| text.parse().ok());
+    // The listener gives up on a request at its own deadline, without a MAC.
+    let longest = app.limits.request_timeout_milliseconds.0.saturating_mul(3) / 4;
+    let wait = Duration::from_millis(wait.min(longest));
+    let body = app.feed.ask(Question { cursor, settings, wait }).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body))
+}
+
+async fn buckets(
+    State(app): State<Arc<App>>,
+    asked: Asked<BucketsQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(asked) = asked?;
+    let (table, layout) = table_and_layout(&asked.table, asked.bits)?;
+    let image = base64url::decode(asked.image.as_bytes()).and_then(|it| it.try_into().ok());
+    let image = ImageId(image.ok_or_else(|| wrong("image"))?);
+    let (first, cursor) = (asked.first, cursor(&asked.cursor)?);
+    let question = BucketsQuestion { table, layout, first, image, cursor };
+    Ok(piece(app.feed.buckets(&app.bucket_key, &question)?))
+}
+
+async fn filter(
+    State(app): State<Arc<App>>,
+    asked: Asked<FilterQuery>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(asked) = asked?;
+    let (table, layout) = table_and_layout(&asked.table, asked.bits)?;
+    let (offset, cursor) = (asked.offset, cursor(&asked.cursor)?);
+    Ok(piece(app.feed.filter(&FilterQuestion { table, layout, offset, cursor })?))
+}
+
+/// 202 if the issuer is asked, 204 if there is no need, or it was asked too often.
+async fn unknown_key(State(app): State<Arc<App>>, body: Bytes) -> Result<StatusCode, Problem> {
+    let unknown: UnknownKey = super::internal::parse(&body)?;
+    let asked = app.issuers.unknown_key(&unknown).await;
+    let asked = asked.map_err(|error| Problem::internal(&error))?;
+    Ok(if asked { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
+}
+
+fn piece(bytes: Bytes) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], bytes)
+}
+
+fn table_and_layout(table: &str, bits: u8) -> Result<(Table, Layout), Problem> {
+    let table = Table::from_word(table).ok_or_else(|| wrong("table"))?;
+    Ok((table, Layout::checked(bits).ok_or_else(|| wrong("bits"))?))
+}
+
+fn cursor(text: &str) -> Result<LogPosition, Problem> {
+    text.parse().map_err(|_| PieceError::Foreign.into())
+}
+
+fn wrong(name: &str) -> Problem {
+    Problem::malformed(format!("`{name}` of the query is wrong"))
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(_: QueryRejection) -> Self {
+        Self::malformed("the query is not of this form")
+    }
+}
+
+impl From<FeedError> for Problem {
+    fn from(error: FeedError) -> Self {
+        let code = match &error {
+            FeedError::NotReady => "not-ready",
+            FeedError::Busy => "busy",
+            FeedError::Store(_) => return Self::internal(&error),
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string())
+    }
+}
+
+impl From<PieceError> for Problem {
+    fn from(error: PieceError) -> Self {
+        let (status, code) = match error {
+            PieceError::Behind => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
+            PieceError::Foreign => (StatusCode::CONFLICT, "cursor-unknown"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}

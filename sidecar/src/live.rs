@@ -1,0 +1,37 @@
+//! What the settings of filters are made of.
+
+use std::sync::Arc;
+
+use crate::desk::Desk;
+use crate::feed::{SettingsParts, SettingsSource};
+use crate::issuers::Issuers;
+use crate::policy::PolicyDesk;
+use crate::store::Answer;
+
+/// Everything that settings are made of, where it is kept.
+pub struct Live {
+    /// Keys and records.
+    pub desk: Arc<Desk>,
+    /// The policy.
+    pub policy: Arc<PolicyDesk>,
+    /// The keys of other issuers.
+    pub issuers: Arc<Issuers>,
+}
+
+impl SettingsSource for Live {
+    fn parts(&self) -> Answer<'_, SettingsParts> {
+        Box::pin(async {
+            let served = self.policy.current().await?;
+            self.issuers.follow_policy(&served.sources);
+            // Its own first: where the policy has this issuer with an address too, the first counts.
+            let mut key_sets = vec![self.desk.own_key_set()];
+            key_sets.extend(self.issuers.key_sets().await?);
+            Ok(SettingsParts {
+                api_key_digest_key: self.desk.digest_key().clone(),
+                api_key_prefixes: Vec::new(),
+                key_sets,
+                policy: served.document,
+            })
+        })
+    }
+}

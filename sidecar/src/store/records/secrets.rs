@@ -1,0 +1,20 @@
+//! Sealed secrets, by name.
+
+use crate::seal::Sealed;
+use crate::store::{Store, StoreError, Table, from_json, to_json};
+
+/// The key of the digests of API keys.
+pub const API_KEY_DIGEST_KEY: &str = "api_key_digest_key";
+
+/// The secret of this name; stores `new` if there is none yet.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails.
+pub async fn get_or_insert(
+    store: &dyn Store,
+    name: &str,
+    new: &Sealed,
+) -> Result<Sealed, StoreError> {
+    from_json(&super::get_or_insert(store, Table::Secrets, name, to_json(new)?).await?)
+}

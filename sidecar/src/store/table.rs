@@ -1,0 +1,91 @@
+//! What a store consists of.
+
+/// A table: keys and their values.
+///
+/// A new table is a variant here, in [`Table::ALL`] and in the three methods below; no store needs
+/// to know of it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Table {
+    /// Name to sealed secret.
+    Secrets,
+    /// Algorithm to signing key.
+    SigningKeys,
+    /// Id to API key.
+    ApiKeys,
+    /// Name to id, of API keys that are not revoked.
+    ApiKeyNames,
+    /// What is revoked, until nothing that it could match is alive.
+    Revocations,
+    /// Counters of use, until nobody asks any more.
+    Usage,
+    /// Name to role, of roles that are made at run time.
+    Roles,
+    /// Name to document, of small things of which there is one.
+    Documents,
+}
+
+impl Table {
+    /// All tables. A copy is made in this order: names come after keys, so that in a copy that was
+    /// broken off no name leads nowhere.
+    pub const ALL: [Self; 8] = [
+        Self::Secrets,
+        Self::SigningKeys,
+        Self::ApiKeys,
+        Self::ApiKeyNames,
+        Self::Revocations,
+        Self::Usage,
+        Self::Roles,
+        Self::Documents,
+    ];
+
+    /// The name of the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::SigningKeys => "signing_keys",
+            Self::ApiKeys => "api_keys",
+            Self::ApiKeyNames => "api_key_names",
+            Self::Revocations => "revocations",
+            Self::Usage => "usage",
+            Self::Roles => "roles",
+            Self::Documents => "documents",
+        }
+    }
+
+    /// The number of the table in files and in the log: it never changes, and none is given twice.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Secrets => 1,
+            Self::SigningKeys => 2,
+            Self::ApiKeys => 3,
+            Self::ApiKeyNames => 4,
+            Self::Revocations => 5,
+            Self::Usage => 6,
+            Self::Roles => 7,
+            Self::Documents => 8,
+        }
+    }
+
+    /// The table with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.code() == code)
+    }
+
+    /// Whether its entries may have an end. A table is laid out for that from the beginning.
+    pub const fn may_expire(self) -> bool {
+        match self {
+            Self::Revocations | Self::Usage => true,
+            Self::Secrets
+            | Self::SigningKeys
+            | Self::ApiKeys
+            | Self::ApiKeyNames
+            | Self::Roles
+            | Self::Documents => false,
+        }
+    }
+
+    /// Those whose entries may have an end.
+    pub fn expiring() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|table| table.may_expire())
+    }
+}
