@@ -47,6 +47,9 @@ pub enum GenerateApiKeyError {
     /// The environment is not 1 to 16 of a-z and 0-9.
     #[error("an environment is 1 to 16 letters of a-z and 0-9")]
     Environment,
+    /// The id is not 12 letters of base 62.
+    #[error("an id is 12 letters of 0-9, A-Z and a-z")]
+    Id,
     /// The random bytes did not suffice; try again with new ones.
     #[error("not enough usable random bytes")]
     Randomness,
@@ -93,13 +96,39 @@ impl ApiKey {
         environment: &str,
         random: &[u8; GENERATE_RANDOM_BYTES],
     ) -> Result<Self, GenerateApiKeyError> {
+        Self::with_id(environment, "", random)
+    }
+
+    /// Makes another key of the same id, for a rotation: the secret is new, the id stays.
+    ///
+    /// # Errors
+    ///
+    /// [`GenerateApiKeyError`] as of [`Self::generate`], or when the id is none.
+    pub fn generate_for(
+        environment: &str,
+        id: &str,
+        random: &[u8; GENERATE_RANDOM_BYTES],
+    ) -> Result<Self, GenerateApiKeyError> {
+        if id.len() != ID_LETTERS || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(GenerateApiKeyError::Id);
+        }
+        Self::with_id(environment, id, random)
+    }
+
+    /// `id` is a whole id, or empty for a random one.
+    fn with_id(
+        environment: &str,
+        id: &str,
+        random: &[u8; GENERATE_RANDOM_BYTES],
+    ) -> Result<Self, GenerateApiKeyError> {
         if !is_environment(environment.as_bytes()) {
             return Err(GenerateApiKeyError::Environment);
         }
-        let mut text = format!("{PREFIX}{environment}_").into_bytes();
+        let mut text = format!("{PREFIX}{environment}_{id}").into_bytes();
         // Bytes from 248 on are skipped: 256 is no multiple of 62, and some letters would be likelier.
         let letters = random.iter().copied().filter(|byte| *byte < 248).filter_map(letter_of);
-        text.extend(letters.take(ID_LETTERS.saturating_add(SECRET_LETTERS)));
+        let missing = ID_LETTERS.saturating_add(SECRET_LETTERS).saturating_sub(id.len());
+        text.extend(letters.take(missing));
         let sum = checksum(&text);
         text.push(b'_');
         text.extend(sum);
@@ -121,6 +150,14 @@ impl ApiKey {
         core::str::from_utf8(environment.unwrap_or_default()).unwrap_or_default()
     }
 
+    /// The last four letters of the secret, for a person who has several keys. They are 24 of its
+    /// 190 bits; the rest is as hard to guess as ever.
+    pub fn last_four(&self) -> &str {
+        let end = self.text.expose().len().saturating_sub(CHECKSUM_LETTERS).saturating_sub(1);
+        let letters = self.text.expose().get(end.saturating_sub(4)..end);
+        core::str::from_utf8(letters.unwrap_or_default()).unwrap_or_default()
+    }
+
     /// Lends the key in clear: for its owner, once.
     pub fn expose(&self) -> &str {
         core::str::from_utf8(self.text.expose()).unwrap_or_default()
@@ -128,13 +165,7 @@ impl ApiKey {
 
     /// What is stored in place of the key: HMAC-SHA-256 of all of it under `digest_key`.
     pub fn digest(&self, digest_key: &Secret) -> ApiKeyDigest {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, digest_key.expose());
-        let tag = hmac::sign(&key, self.text.expose());
-        let mut digest = [0; 32];
-        for (to, from) in digest.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        ApiKeyDigest(digest)
+        ApiKeyDigest::keyed(self.text.expose(), digest_key)
     }
 }
 
@@ -149,6 +180,23 @@ impl fmt::Debug for ApiKey {
 pub struct ApiKeyDigest([u8; 32]);
 
 impl ApiKeyDigest {
+    /// What is stored of a key that was made elsewhere: HMAC-SHA-256 of its SHA-256 under
+    /// `digest_key`. Whoever reads the store does not even learn the SHA-256, which the system that
+    /// the key came from may take for the key itself.
+    pub fn of_imported(sha256: &[u8; 32], digest_key: &Secret) -> Self {
+        Self::keyed(sha256, digest_key)
+    }
+
+    fn keyed(bytes: &[u8], digest_key: &Secret) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, digest_key.expose());
+        let tag = hmac::sign(&key, bytes);
+        let mut digest = [0; 32];
+        for (to, from) in digest.iter_mut().zip(tag.as_ref()) {
+            *to = *from;
+        }
+        Self(digest)
+    }
+
     /// Reads the base64url text of a digest.
     pub fn parse(text: &str) -> Option<Self> {
         crate::base64url::decode(text.as_bytes())?.try_into().ok().map(Self)

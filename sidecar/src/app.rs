@@ -15,7 +15,9 @@ use crate::http::BodyBudget;
 use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::policy::PolicyDesk;
+use crate::usage::UsageRecorder;
 
 /// The state behind every request.
 pub struct App {
@@ -31,6 +33,10 @@ pub struct App {
     pub issuers: Arc<Issuers>,
     /// The audit log.
     pub audit: AuditSink,
+    /// How API keys are used.
+    pub usage: Arc<UsageRecorder>,
+    /// Who is told of API keys that end soon.
+    pub notifier: Notifier,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The secret that filters share with the sidecar.

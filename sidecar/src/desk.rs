@@ -14,7 +14,9 @@ use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
 
 pub use api_keys::{
-    ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
+    ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
+    RotateApiKey, Swept, UpdateApiKey,
 };
 pub use revocations::{
     RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
@@ -22,7 +24,7 @@ pub use revocations::{
 pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
 
 use crate::clock::Clock;
-use crate::config::IssuerSection;
+use crate::config::{ApiKeysSection, IssuerSection};
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
@@ -43,6 +45,8 @@ pub struct Desk {
     keys: SigningKeys,
     digest_key: Secret,
     issuer: IssuerSection,
+    api_keys: ApiKeysSection,
+    store_keys: StoreKeys,
 }
 
 /// Why the desk cannot be opened.
@@ -84,7 +88,13 @@ impl Desk {
         let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
-        Ok(Self { clock, random, store, keys, digest_key, issuer })
+        let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
+        Ok(Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys })
+    }
+
+    /// With these settings for the life of API keys.
+    pub fn with_api_keys(self, api_keys: ApiKeysSection) -> Self {
+        Self { api_keys, ..self }
     }
 
     /// The store behind it.

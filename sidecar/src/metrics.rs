@@ -42,6 +42,18 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// Counts of the use of API keys that there was no room for.
+    pub usage_dropped: Counter,
+    /// Notices that the webhook has taken.
+    pub notices_sent: Counter,
+    /// Notices that it has not.
+    pub notices_failed: Counter,
+    /// API keys that got a new secret by schedule.
+    pub api_keys_rotated: Counter,
+    /// API keys that were forgotten, long after their end.
+    pub api_keys_forgotten: Counter,
+    /// Warnings of the end of API keys.
+    pub api_key_warnings: Counter,
     /// Entries of the store that were removed because their time was over.
     pub store_cleaned: Counter,
     /// Sequence of the newest entry of the log of the store, as of the last clean-up.
@@ -94,6 +106,12 @@ impl Metrics {
             policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            usage_dropped: Counter::default(),
+            notices_sent: Counter::default(),
+            notices_failed: Counter::default(),
+            api_keys_rotated: Counter::default(),
+            api_keys_forgotten: Counter::default(),
+            api_key_warnings: Counter::default(),
             store_cleaned: Counter::default(),
             store_log_sequence: Gauge::default(),
             store_resealed: Counter::default(),
@@ -129,6 +147,7 @@ impl Metrics {
         );
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.register_api_keys();
         metrics.register_store();
         metrics
     }
@@ -155,6 +174,19 @@ impl Metrics {
             "Secrets that need an older store key",
             self.store_older_secrets.clone(),
         );
+    }
+
+    fn register_api_keys(&mut self) {
+        for (name, help, counter) in [
+            ("usage_dropped", "Counts of API keys that there was no room for", &self.usage_dropped),
+            ("notices_sent", "Notices that the webhook has taken", &self.notices_sent),
+            ("notices_failed", "Notices that it has not", &self.notices_failed),
+            ("api_keys_rotated", "API keys with a new secret by schedule", &self.api_keys_rotated),
+            ("api_keys_forgotten", "API keys forgotten after their end", &self.api_keys_forgotten),
+            ("api_key_warnings", "Warnings of the end of API keys", &self.api_key_warnings),
+        ] {
+            self.registry.register(name, help, counter.clone());
+        }
     }
 
     /// All metrics as text.

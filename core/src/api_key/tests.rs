@@ -99,3 +99,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_key_is_made_again_under_its_id_with_another_secret() {
+    let old = key(7);
+    let random = [9; GENERATE_RANDOM_BYTES];
+    let new = ApiKey::generate_for("test", old.id(), &random).unwrap();
+    assert_eq!((new.id(), new.environment()), (old.id(), "test"));
+    assert_ne!(new.expose(), old.expose());
+    assert!(ApiKey::parse(new.expose().as_bytes()).is_ok());
+    for wrong in ["", "short", "av5IXtFtXsv_", "av5IXtFtXsvhx", "av5IXtFtXsé"] {
+        let refused = ApiKey::generate_for("test", wrong, &random).err();
+        assert_eq!(refused, Some(GenerateApiKeyError::Id), "{wrong}");
+    }
+}
+
+#[test]
+fn the_last_four_letters_are_of_the_secret_and_not_of_the_checksum() {
+    let made = key(7);
+    let (rest, _) = made.expose().rsplit_once('_').unwrap();
+    assert_eq!(made.last_four(), &rest[rest.len() - 4..]);
+}

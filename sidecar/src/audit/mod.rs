@@ -13,8 +13,8 @@ mod tail;
 mod watermarks;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::{Map, Value, json};
@@ -23,6 +23,7 @@ use wardgate_core::wire::AuditBatch;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use crate::random::Random;
 pub use file::OpenAuditError;
 use file::{AppendError, AuditFile};
 pub use tail::tail;
@@ -39,7 +40,17 @@ pub struct AuditSink {
     requests: mpsc::Sender<Request>,
     failed: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    own: Mutex<Own>,
 }
+
+/// How the events of the sidecar itself are numbered: as those of a worker.
+struct Own {
+    incarnation: String,
+    next: u64,
+}
+
+/// Hears of events that are on disk. It must not wait: the disk waits for it.
+pub type Observer = Box<dyn Fn(&Map<String, Value>) + Send>;
 
 struct Request {
     batch: AuditBatch,
@@ -72,6 +83,21 @@ impl AuditSink {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenAuditError> {
+        Self::open_observed(path, rotate_bytes, clock, metrics, Box::new(|_| {}))
+    }
+
+    /// As [`Self::open`]; `observer` hears of each event, once, when it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Self::open`].
+    pub fn open_observed(
+        path: &Path,
+        rotate_bytes: u64,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        observer: Observer,
+    ) -> Result<Self, OpenAuditError> {
         let (file, watermarks) = AuditFile::open(path, rotate_bytes, &clock)?;
         let (requests, received) = mpsc::channel(MAX_WAITING);
         let failed = Arc::new(AtomicBool::new(false));
@@ -80,6 +106,7 @@ impl AuditSink {
             watermarks,
             clock,
             metrics,
+            observer,
             failed: Arc::clone(&failed),
             failed_since: None,
             broken: false,
@@ -88,7 +115,10 @@ impl AuditSink {
             .name("audit".to_owned())
             .spawn(move || writer.run(received))
             .map_err(|error| OpenAuditError::new(path, &error))?;
-        Ok(Self { requests, failed, thread: Some(thread) })
+        let name =
+            Random::system().text::<16>().map_err(|error| OpenAuditError::new(path, &error))?;
+        let own = Mutex::new(Own { incarnation: format!("sidecar-{name}"), next: 1 });
+        Ok(Self { requests, failed, thread: Some(thread), own })
     }
 
     /// Writes the events that are new and returns the highest sequence on disk.
@@ -97,12 +127,37 @@ impl AuditSink {
     ///
     /// [`AuditError`] when the batch is wrong or the file cannot be written.
     pub async fn append(&self, batch: AuditBatch) -> Result<u64, AuditError> {
+        self.send(batch)?.await.unwrap_or(Err(AuditError::Failed))
+    }
+
+    /// Writes an event of the sidecar itself; it is on disk when this returns. One that cannot be
+    /// written is missing in its numbers, which the next one shows.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] when the file cannot be written.
+    pub async fn record(&self, mut event: Map<String, Value>) -> Result<(), AuditError> {
+        let answer = {
+            // Numbered and sent under one lock: events out of order would be refused.
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            event.insert("sequence".to_owned(), own.next.into());
+            own.next = own.next.saturating_add(1);
+            let incarnation = own.incarnation.clone();
+            self.send(AuditBatch { incarnation, events: vec![event] })?
+        };
+        answer.await.unwrap_or(Err(AuditError::Failed)).map(|_| ())
+    }
+
+    fn send(
+        &self,
+        batch: AuditBatch,
+    ) -> Result<oneshot::Receiver<Result<u64, AuditError>>, AuditError> {
         let (done, answer) = oneshot::channel();
         self.requests.try_send(Request { batch, done }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Busy,
             mpsc::error::TrySendError::Closed(_) => AuditError::Failed,
         })?;
-        answer.await.unwrap_or(Err(AuditError::Failed))
+        Ok(answer)
     }
 
     /// Whether events can be written. After a failure it is tried again, so that a sidecar that
@@ -117,7 +172,7 @@ impl AuditSink {
 
     /// Writes what waits and stops the thread.
     pub fn close(self) {
-        let Self { requests, failed: _, thread } = self;
+        let Self { requests, failed: _, thread, own: _ } = self;
         drop(requests);
         if let Some(thread) = thread {
             // The thread has no panic of its own to pass on; a failed write is recorded in `failed`.
@@ -131,6 +186,7 @@ struct Writer {
     watermarks: Watermarks,
     clock: Clock,
     metrics: Arc<Metrics>,
+    observer: Observer,
     /// Whether the last write failed.
     failed: Arc<AtomicBool>,
     /// Since when writes fail, in milliseconds since the epoch.
@@ -255,6 +311,7 @@ impl Writer {
         self.metrics.audit_events.inc_by(events);
         self.metrics.audit_duplicates.inc_by(accepted.duplicates);
         self.metrics.audit_missing.inc_by(accepted.missing());
+        accepted.events.iter().for_each(|event| (self.observer)(event));
     }
 }
 

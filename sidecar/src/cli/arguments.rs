@@ -1,9 +1,15 @@
 //! The arguments of every command.
 
+mod api_key;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub(super) use api_key::{
+    ApiKey, ChangeApiKey, CreateApiKey, ImportApiKeys, ListApiKeys, OneApiKey, RotateApiKey, State,
+    UsageOfApiKeys,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -291,78 +297,18 @@ pub(super) enum Revocation {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum ApiKey {
-    /// Makes a key and shows it, this once.
-    #[command(after_help = "\
-Examples:
-  wardgate apikey create --name ci --environment live --role viewer
-  wardgate apikey create --name report --role editor --scope api:read --expires-in 86400")]
-    Create(CreateApiKey),
-    /// Shows all keys.
-    List(ListApiKeys),
-    /// Shows one key.
-    Show(OneApiKey),
-    /// Stops a key for the time being.
-    Disable(OneApiKey),
-    /// Lets a disabled key work again.
-    Enable(OneApiKey),
-    /// Stops a key for ever.
-    Revoke(OneApiKey),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct CreateApiKey {
-    #[command(flatten)]
-    pub(super) from: From,
-    /// The name, for bindings (`api_key:NAME`) and audit events.
-    #[arg(long, value_name = "NAME")]
-    pub(super) name: String,
-    /// The environment that stands in the key: 1 to 16 of a-z and 0-9.
-    #[arg(long, default_value = "live", value_name = "WORD")]
-    pub(super) environment: String,
-    /// A role; may be repeated.
-    #[arg(long, value_name = "NAME")]
-    pub(super) role: Vec<String>,
-    /// A scope that restricts the key, as in `scope_permissions` of the policy; may be repeated.
-    /// Without any nothing is restricted.
-    #[arg(long, value_name = "NAME")]
-    pub(super) scope: Vec<String>,
-    /// Issuer of the owner; with --subject.
-    #[arg(long, value_name = "URL", requires = "subject")]
-    pub(super) issuer: Option<String>,
-    /// Subject of the owner; with --issuer.
-    #[arg(long, value_name = "TEXT", requires = "issuer")]
-    pub(super) subject: Option<String>,
-    /// How long it works. Default: until it is revoked.
-    #[arg(long, value_name = "SECONDS")]
-    pub(super) expires_in: Option<u64>,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct ListApiKeys {
-    #[command(flatten)]
-    pub(super) from: From,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct OneApiKey {
-    /// Name or id of the key; a revoked key is found by its id only.
-    pub(super) key: String,
-    #[command(flatten)]
-    pub(super) from: From,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// Shows the signing keys.
     #[command(after_help = "Example:\n  wardgate keys list --output json")]
-    List(ListApiKeys),
+    List(ListKeys),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListKeys {
+    #[command(flatten)]
+    pub(super) from: From,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

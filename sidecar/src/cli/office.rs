@@ -20,8 +20,8 @@ use crate::desk::Desk;
 use crate::random::Random;
 use crate::store;
 
-/// Longest answer of the sidecar: some hundred thousand API keys.
-const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// Longest answer of the sidecar: a page of long API keys.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The desk, near or far.
 pub(super) enum Office {
@@ -33,7 +33,6 @@ pub(super) enum Office {
 
 /// The admin listener of a running sidecar.
 pub(super) struct Admin {
-    connection: UnixStream,
     socket: PathBuf,
 }
 
@@ -49,9 +48,9 @@ pub(super) async fn reach(loaded: &Loaded) -> Result<Office, Failure> {
 pub(super) async fn running(loaded: &Loaded) -> Result<Option<Admin>, Failure> {
     let socket = loaded.resolve(&loaded.config.admin.socket);
     match UnixStream::connect(&socket).await {
-        Ok(connection) => {
+        Ok(_) => {
             note("through the running sidecar");
-            Ok(Some(Admin { connection, socket }))
+            Ok(Some(Admin { socket }))
         }
         Err(error) if nobody_listens(&error) => Ok(None),
         Err(error) => {
@@ -76,25 +75,19 @@ async fn direct(loaded: &Loaded) -> Result<Office, Failure> {
     let issuer = loaded.config.issuer.clone();
     let (clock, random) = (Clock::system(), Random::system());
     let desk = Desk::open(store, &loaded.store_keys, issuer, clock, random).await;
-    desk.map(|desk| Office::Direct(Box::new(desk))).map_err(Failure::failed)
+    let desk = desk.map_err(Failure::failed)?;
+    Ok(Office::Direct(Box::new(desk.with_api_keys(loaded.config.api_keys.clone()))))
 }
 
 impl Admin {
-    /// Another connection, for another question.
-    pub(super) async fn another(&self) -> Result<Self, Failure> {
-        let socket = self.socket.clone();
-        let connection = UnixStream::connect(&socket).await.map_err(Failure::failed)?;
-        Ok(Self { connection, socket })
-    }
-
     /// Asks for something.
-    pub(super) async fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, Failure> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.call(Method::GET, path, Vec::new()).await
     }
 
     /// Has something done.
     pub(super) async fn post<T: DeserializeOwned>(
-        self,
+        &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
@@ -104,7 +97,7 @@ impl Admin {
 
     /// Puts something in its place.
     pub(super) async fn put<T: DeserializeOwned>(
-        self,
+        &self,
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
@@ -113,12 +106,22 @@ impl Admin {
     }
 
     /// Removes something.
-    pub(super) async fn delete(self, path: &str) -> Result<(), Failure> {
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Failure> {
         self.answer(Method::DELETE, path, Vec::new()).await.map(|_| ())
     }
 
+    /// Has something changed.
+    pub(super) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(Failure::failed)?;
+        self.call(Method::PATCH, path, body).await
+    }
+
     async fn call<T: DeserializeOwned>(
-        self,
+        &self,
         method: Method,
         path: &str,
         body: Vec<u8>,
@@ -127,8 +130,9 @@ impl Admin {
         serde_json::from_slice(&answer).map_err(Failure::failed)
     }
 
-    async fn answer(self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
-        let stream = TokioIo::new(self.connection);
+    async fn answer(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Bytes, Failure> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(Failure::failed)?;
+        let stream = TokioIo::new(stream);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(stream).await.map_err(Failure::failed)?;
         // Ends with the connection; what goes wrong in it the sender says too.

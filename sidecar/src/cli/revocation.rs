@@ -74,24 +74,18 @@ async fn all(asked: &ListApiKeys) -> Result<Vec<RevocationView>, Failure> {
     let loaded = loaded(&asked.from.config)?;
     let mut all: Vec<RevocationView> = Vec::new();
     let mut cursor: Option<String> = None;
-    let mut office = reach(&loaded).await?;
+    let office = reach(&loaded).await?;
     loop {
-        let (page, again): (RevocationList, _) = match office {
+        let page: RevocationList = match &office {
             Office::Running(admin) => {
                 let path = match &cursor {
                     None => "/admin/v1/revocations".to_owned(),
                     Some(cursor) => format!("/admin/v1/revocations?cursor={}", segment(cursor)),
                 };
-                // A connection serves one question.
-                let again = admin.another().await?;
-                (admin.get(&path).await?, Office::Running(again))
+                admin.get(&path).await?
             }
-            Office::Direct(desk) => {
-                let page = desk.revocations(cursor).await.map_err(Failure::failed)?;
-                (page, Office::Direct(desk))
-            }
+            Office::Direct(desk) => desk.revocations(cursor).await.map_err(Failure::failed)?,
         };
-        office = again;
         all.extend(page.revocations);
         match page.next {
             Some(next) => cursor = Some(next),

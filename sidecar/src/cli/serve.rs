@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
@@ -17,14 +18,17 @@ use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::issuers::Issuers;
+use crate::keeper::Keeper;
 use crate::limits::{AddressLimit, LeaseServer, Ledger};
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
 use crate::store::upkeep::Upkeep;
+use crate::usage::UsageRecorder;
 
 /// Threads that serve requests. The work is short and the disk decides; each further thread is
 /// memory of its own.
@@ -49,13 +53,17 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     // this signal does not kill.
     let size = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _heard = signal(size).map_err(Failure::failed)?;
-    let (app, live) = open(&loaded).await?;
+    let (stopping, stopped) = watch::channel(false);
+    let (app, live) = open(&loaded, stopped).await?;
     let app = Arc::new(app);
     let upkeep = tokio::spawn(upkeep(&loaded, &app).run());
     let listeners = listen(&loaded).await?;
     // Ends with the runtime.
     tokio::spawn(Arc::clone(&app.feed).follow(live));
     tokio::spawn(Arc::clone(&app.policy).watch(Arc::clone(&app.feed), hangup));
+    let config = &loaded.config;
+    let keeper = Keeper::start(&app, &config.usage, &config.api_keys, stopping);
+    let keeper = keeper.map_err(Failure::failed)?;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -63,6 +71,7 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
         }
     };
     http::serve(&app, listeners, stop).await;
+    keeper.stop().await;
     // Nothing of it is half done: each step is one transaction.
     upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
@@ -74,7 +83,10 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
+async fn open(
+    loaded: &Loaded,
+    stopped: watch::Receiver<bool>,
+) -> Result<(App, Arc<Live>), Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let config = &loaded.config;
     // The store comes first: it knows whether another sidecar runs.
@@ -82,7 +94,8 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
     let issuer = config.issuer.clone();
     let desk =
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
-    let desk = Arc::new(desk.map_err(Failure::failed)?);
+    let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
+    let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
@@ -91,15 +104,26 @@ async fn open(loaded: &Loaded) -> Result<(App, Arc<Live>), Failure> {
     let public_limit = public_limit(config, clock.clone(), random)?;
     let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
+    let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
+    let (notify, notices) = (loaded.notify.clone(), Arc::clone(&metrics));
+    let notifier = Notifier::start(notify, clock.clone(), random, notices, stopped);
     let file = loaded.resolve(&config.audit.file);
-    let audit =
-        AuditSink::open(&file, config.audit.rotate_bytes.0, clock.clone(), Arc::clone(&metrics));
+    let counter = Arc::clone(&usage);
+    let audit = AuditSink::open_observed(
+        &file,
+        config.audit.rotate_bytes.0,
+        clock.clone(),
+        Arc::clone(&metrics),
+        Box::new(move |event| counter.observe(event)),
+    );
     let app = App {
         desk,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
         audit: audit.map_err(Failure::failed)?,
+        usage,
+        notifier: notifier.map_err(Failure::failed)?,
         metrics,
         bucket_key: BucketKey::new(&loaded.feed_secret),
         feed_secret: loaded.feed_secret.clone(),

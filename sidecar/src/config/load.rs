@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::sections::Config;
 use super::store::{StoreSettings, store_settings};
 use super::yaml::{Document, MAX_FILE_BYTES, Place};
+use crate::notify::NotifySettings;
 use crate::seal::StoreKeys;
 
 /// A secret file holds some keys; a larger one is the wrong file.
@@ -61,6 +62,8 @@ pub struct Loaded {
     pub store_keys: StoreKeys,
     /// Where records are kept, with the password and certificates.
     pub store: StoreSettings,
+    /// Who is told of API keys that end soon.
+    pub notify: Option<NotifySettings>,
     /// The policy document, as JSON.
     pub policy: Value,
     /// The file that it was read from.
@@ -86,6 +89,7 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
     let directory = file.parent().unwrap_or(Path::new("")).to_owned();
     let secrets = Secrets::read(&document.value, &directory, &mut found);
     let store = store_settings(&document.value, &directory, &mut found);
+    let notify = notify_settings(config.as_ref(), &directory, &mut found);
     directories(&document.value, &directory, &mut found);
     let mut problems = located(file, &document, found);
     let policy_file = policy
@@ -100,7 +104,16 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
             if problems.is_empty() =>
         {
             let (policy, policy_file) = policy;
-            Ok(Loaded { config, directory, feed_secret, store_keys, store, policy, policy_file })
+            Ok(Loaded {
+                config,
+                directory,
+                feed_secret,
+                store_keys,
+                store,
+                notify,
+                policy,
+                policy_file,
+            })
         }
         _ => Err(problems),
     }
@@ -213,16 +226,43 @@ impl Secrets {
 }
 
 fn feed_secret(text: &[u8], at: &At<'_>, problems: &mut Problems) -> Option<Secret> {
+    shared_secret(text, "the feed secret", at, problems)
+}
+
+fn shared_secret(text: &[u8], what: &str, at: &At<'_>, problems: &mut Problems) -> Option<Secret> {
     let bytes = base64url::decode(text.trim_ascii());
     match bytes {
         Some(bytes) if bytes.len() >= MIN_SECRET_BYTES => Some(Secret::new(bytes)),
         _ => {
-            let message =
-                format!("the feed secret is not at least {MIN_SECRET_BYTES} bytes as base64url");
+            let message = format!("{what} is not at least {MIN_SECRET_BYTES} bytes as base64url");
             at.problem(problems, message);
             None
         }
     }
+}
+
+/// The webhook with its secret and certificates. What is wrong with them is a problem of the file.
+fn notify_settings(
+    config: Option<&Config>,
+    directory: &Path,
+    problems: &mut Problems,
+) -> Option<NotifySettings> {
+    let section = config?.notify.as_ref()?;
+    let at = At::ROOT.name("notify");
+    let at_secret = at.name("secret_file");
+    let secret = secret_file(&directory.join(&*section.secret_file), &at_secret, problems);
+    let secret = secret.and_then(|text| shared_secret(&text, "the secret", &at_secret, problems));
+    let at_ca = at.name("ca_file");
+    let ca_pem = section.ca_file.as_ref().map(|path| {
+        let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX);
+        let read = read_file(&directory.join(&**path), limit);
+        read.map_err(|error| at_ca.problem(problems, format!("cannot be read: {error}"))).ok()
+    });
+    let ca_pem = match ca_pem {
+        Some(pem) => Some(pem?.to_vec()),
+        None => None,
+    };
+    Some(NotifySettings { url: section.webhook_url.clone(), secret: secret?, ca_pem })
 }
 
 /// Reads a file that belongs to this user, or to root, and that nobody else may read.

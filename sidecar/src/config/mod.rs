@@ -1,5 +1,6 @@
 //! The configuration of the sidecar: one YAML file, read with every problem at once.
 
+mod keys;
 mod live;
 mod load;
 mod redis;
@@ -7,6 +8,7 @@ mod sections;
 mod store;
 pub mod yaml;
 
+pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};

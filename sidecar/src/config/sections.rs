@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
 use wardgate_core::section;
 
+use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::redis::RedisSection;
 use crate::keys::SigningAlgorithm;
@@ -37,6 +38,12 @@ section! {
         pub issuers: IssuersSection, default(IssuersSection::default(), {});
         /// The audit log.
         pub audit: AuditSection, required;
+        /// The life of API keys.
+        pub api_keys: ApiKeysSection, default(ApiKeysSection::default(), {});
+        /// The counts of how API keys are used.
+        pub usage: UsageSection, default(UsageSection::default(), {});
+        /// Who is told of API keys that end soon or have a new secret.
+        pub notify: Option<NotifySection>, optional;
         /// The log of the sidecar itself.
         pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.

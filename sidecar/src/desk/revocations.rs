@@ -55,7 +55,7 @@ pub enum Revoked {
     /// Tokens.
     Revocation(RevocationView),
     /// An API key.
-    ApiKey(ApiKeyView),
+    ApiKey(Box<ApiKeyView>),
 }
 
 /// Why something was not revoked.
@@ -90,7 +90,7 @@ impl Desk {
         let (target, token_end) = match target {
             RevokeTarget::ApiKey { name_or_id } => {
                 let revoked = self.change_api_key(&name_or_id, ApiKeyAction::Revoke).await?;
-                return Ok(Revoked::ApiKey(revoked));
+                return Ok(Revoked::ApiKey(Box::new(revoked)));
             }
             RevokeTarget::TokenText { token } => request::read_token(&token)?,
             RevokeTarget::Named(target) => (check_target(target)?, None),
@@ -214,3 +214,6 @@ fn check_target(target: RevocationTarget) -> Result<RevocationTarget, RevokeErro
 fn json(value: &impl Serialize) -> Result<Vec<u8>, RevokeError> {
     serde_json::to_vec(value).map_err(|_| RevokeError::Invalid("the revocation cannot be written"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,9 @@ use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::ApiKeyState;
 
-use super::{ApiKeyAction, ApiKeyError, CreateApiKey, Desk, OpenDeskError, TokenRequest};
+use super::{
+    ApiKeyAction, ApiKeyError, ApiKeyFilter, CreateApiKey, Desk, OpenDeskError, TokenRequest,
+};
 use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::random::Random;
@@ -30,12 +32,13 @@ fn issuer_section() -> IssuerSection {
 }
 
 async fn try_open(directory: &Path, keys: &StoreKeys) -> Result<Desk, OpenDeskError> {
-    let store = Embedded::open(&directory.join("store.redb")).unwrap();
     let clock = Clock::manual(UnixSeconds(1000));
+    let (path, random) = (directory.join("store.redb"), Random::system());
+    let store = Embedded::open_with(&path, clock.clone(), random).unwrap();
     Desk::open(Arc::new(store), keys, issuer_section(), clock, Random::system()).await
 }
 
-async fn open(directory: &Path) -> Desk {
+pub(super) async fn open(directory: &Path) -> Desk {
     try_open(directory, &store_keys()).await.unwrap()
 }
 
@@ -43,11 +46,9 @@ fn ci() -> CreateApiKey {
     CreateApiKey {
         name: "ci".to_owned(),
         environment: "live".to_owned(),
-        issuer: None,
-        subject: None,
         roles: vec!["viewer".to_owned()],
-        scopes: None,
         expires_in_seconds: Some(60),
+        ..CreateApiKey::default()
     }
 }
 
@@ -137,7 +138,7 @@ async fn a_wrong_request_makes_no_key() {
         let refused = desk.create_api_key(wrong).await.err();
         assert!(matches!(refused, Some(ApiKeyError::Invalid(_))), "{refused:?}");
     }
-    assert!(desk.api_keys().await.unwrap().api_keys.is_empty());
+    assert!(desk.api_keys(&ApiKeyFilter::default()).await.unwrap().api_keys.is_empty());
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The admin listener: what the command line asks of a running sidecar.
 
+mod api_keys;
+
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router, body::Bytes};
@@ -10,17 +12,12 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::app::App;
-use crate::desk::{
-    ApiKeyAction, ApiKeyError, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
-    IssueTokenError, IssuedToken, SigningKeyList, TokenRequest,
-};
-use crate::store::{StoreError, StoreStat};
+use crate::desk::{IssueTokenError, IssuedToken, SigningKeyList, TokenRequest};
+use crate::store::StoreStat;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
-        .route("/admin/v1/api-keys", get(list).post(create))
-        .route("/admin/v1/api-keys/{key}", get(show))
-        .route("/admin/v1/api-keys/{key}/{action}", post(change))
+        .merge(api_keys::router())
         .route("/admin/v1/tokens", post(issue_token))
         .route("/admin/v1/keys", get(signing_keys))
         .route("/admin/v1/store", get(store))
@@ -30,39 +27,6 @@ pub(super) fn router() -> Router<Arc<App>> {
 
 async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {
     Ok(Json(app.desk.store_stat().await?))
-}
-
-async fn create(
-    State(app): State<Arc<App>>,
-    body: Bytes,
-) -> Result<(StatusCode, Json<CreatedApiKey>), Problem> {
-    let asked: CreateApiKey = parse(&body)?;
-    let created = app.desk.create_api_key(asked).await?;
-    Ok((StatusCode::CREATED, Json(created)))
-}
-
-async fn list(State(app): State<Arc<App>>) -> Result<Json<ApiKeyList>, Problem> {
-    Ok(Json(app.desk.api_keys().await?))
-}
-
-async fn show(
-    State(app): State<Arc<App>>,
-    Path(key): Path<String>,
-) -> Result<Json<ApiKeyView>, Problem> {
-    Ok(Json(app.desk.api_key(&key).await?))
-}
-
-async fn change(
-    State(app): State<Arc<App>>,
-    Path((key, action)): Path<(String, String)>,
-) -> Result<Json<ApiKeyView>, Problem> {
-    let action = match action.as_str() {
-        "disable" => ApiKeyAction::Disable,
-        "enable" => ApiKeyAction::Enable,
-        "revoke" => ApiKeyAction::Revoke,
-        _ => return Err(super::problem::not_found().await),
-    };
-    Ok(Json(app.desk.change_api_key(&key, action).await?))
 }
 
 async fn issue_token(
@@ -81,27 +45,6 @@ async fn signing_keys(State(app): State<Arc<App>>) -> Json<SigningKeyList> {
 
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
-}
-
-impl From<ApiKeyError> for Problem {
-    fn from(error: ApiKeyError) -> Self {
-        let (status, code) = match &error {
-            ApiKeyError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid"),
-            ApiKeyError::Unknown => (StatusCode::NOT_FOUND, "api-key-unknown"),
-            ApiKeyError::Revoked => (StatusCode::CONFLICT, "api-key-revoked"),
-            ApiKeyError::Store(StoreError::NameTaken | StoreError::IdTaken) => {
-                (StatusCode::CONFLICT, "name-taken")
-            }
-            ApiKeyError::Store(StoreError::Changed | StoreError::Conflict { .. }) => {
-                (StatusCode::CONFLICT, "changed")
-            }
-            ApiKeyError::Store(StoreError::Failed(_) | StoreError::Invalid(_))
-            | ApiKeyError::Random(_) => {
-                return Self::internal(&error);
-            }
-        };
-        Self::new(status, code, error.to_string())
-    }
 }
 
 impl From<IssueTokenError> for Problem {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::admin::parse;
 use super::problem::Problem;
@@ -31,7 +32,29 @@ async fn revoke(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Revoked>), Problem> {
     let revoked = app.desk.revoke(parse(&body)?, app.revocation_keep_seconds).await?;
+    // After the deed, which must not wait for a disk that is full.
+    let recorded = app.audit.record(event(&revoked, app.clock.now_milliseconds())).await;
+    if let Err(error) = recorded {
+        tracing::error!(%error, "a revocation is not in the audit log");
+    }
     Ok((StatusCode::CREATED, Json(revoked)))
+}
+
+/// The event of a revocation.
+fn event(revoked: &Revoked, now_milliseconds: u64) -> Map<String, Value> {
+    let mut event = Map::new();
+    event.insert("time".to_owned(), now_milliseconds.into());
+    event.insert("decision".to_owned(), "revocation".into());
+    match revoked {
+        Revoked::Revocation(view) => {
+            event.insert("credential_id".to_owned(), view.id.clone().into());
+            event.insert("revocation".to_owned(), json!(view.stored));
+        }
+        Revoked::ApiKey(key) => {
+            event.insert("credential_id".to_owned(), key.id.clone().into());
+        }
+    }
+    event
 }
 
 async fn list(

@@ -12,6 +12,7 @@ use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyRecord, ApiKeyState};
 
 use super::records::StoredApiKey;
+use super::records::api_keys::ApiKeyDetails;
 use super::{Entry, LogPage, LogPosition, Pages, Store, Table};
 use crate::clock::Clock;
 use crate::random::Random;
@@ -45,6 +46,7 @@ pub(in crate::store) fn api_key(id: &str, name: &str) -> StoredApiKey {
             rate_limit: None,
         },
         created_at: 7,
+        details: ApiKeyDetails::default(),
     }
 }
 

@@ -228,6 +228,12 @@ fn tokens_are_revoked_by_what_they_are_or_name_and_never_shown() {
     assert!(bob["issued_until"].as_u64().unwrap() <= crate::internal::now().0);
     assert!(bob["until"].as_u64().unwrap() >= now + 2_592_000);
     assert!(!sidecar.log_text().contains(token));
+    let events = home.json(&["audit", "tail"]);
+    let events: Vec<_> = events.as_array().unwrap().iter().collect();
+    assert_eq!(events.len(), 3);
+    assert_eq!((&events[0]["decision"], &events[0]["sequence"]), (&json!("revocation"), &json!(1)));
+    assert_eq!(events[0]["revocation"]["reason"], "leaked");
+    assert!(!json!(events).to_string().contains(token));
     for wrong in [
         &["token", "revoke"][..],
         &["token", "revoke", "--subject", "bob"],

@@ -3,7 +3,9 @@
 use super::load::count;
 use super::memory::SharedMemory;
 use super::meta::{Image, Noted, Position, write_slot};
+use super::tables::Tables;
 use super::vault::Vault;
+use super::view::is_recent;
 use crate::feed::bucket::{Bucket, Record};
 use crate::feed::{Fingerprint, Revocation, Table, encode_api_key};
 use crate::wire::feed::{Change, ChangeKind};
@@ -28,7 +30,7 @@ pub(super) struct Applied {
 pub(super) fn apply(
     memory: &dyn SharedMemory,
     vault: &Vault,
-    image: &mut Image,
+    (image, tables): (&mut Image, &mut Tables),
     changes: &[Change],
     now_seconds: u64,
 ) -> Applied {
@@ -36,7 +38,11 @@ pub(super) fn apply(
     let mut is_whole = true;
     for change in changes {
         let Some((record, content)) = record_of(change) else { continue };
-        is_whole &= write_record(memory, vault, image, &record, &content, now_seconds);
+        let least = tables.version(record.table, &record.fingerprint);
+        let is_recent = |bucket: Bucket<'_>| is_recent(bucket, least);
+        is_whole &=
+            write_record(memory, vault, (image, &is_recent), &record, &content, now_seconds);
+        tables.note(record.table, &record.fingerprint, record.sequence);
         // Announced even if it could not be written: a bucket without it is then not believed.
         noted.push(record);
     }
@@ -68,7 +74,7 @@ pub(super) fn record_of(change: &Change) -> Option<(Noted, Vec<u8>)> {
 fn write_record(
     memory: &dyn SharedMemory,
     vault: &Vault,
-    image: &mut Image,
+    (image, is_recent): (&mut Image, &dyn Fn(Bucket<'_>) -> bool),
     noted: &Noted,
     content: &[u8],
     now_seconds: u64,
@@ -81,6 +87,11 @@ fn write_record(
     for _ in 0..TRIES {
         let Some((sealed, version)) = memory.get(&name) else { return false };
         let Some(bucket) = vault.buckets().open(&place, &sealed) else { return false };
+        // Into an old bucket that somebody has put back nothing is written: it would look like new,
+        // and what it lacks would be forgotten.
+        if !is_recent(bucket) {
+            return false;
+        }
         let changed = bucket.with(&record, |kept| stays(bucket, kept, table, now_seconds));
         if changed == bucket.0 {
             return true;

@@ -35,12 +35,13 @@ impl Poller {
         if let Some((path, wait)) = self.poll_path() {
             ask(&mut self.calls, Call::Poll, path, wait);
         }
+        let settings = self.settings_known();
         let is_asked = self.is_asking(Call::CatchUp);
         let doubts = self.failures >= FAILURES_TO_DOUBT;
         let Some(load) = &mut self.load else { return asks };
         if load.has_buckets() || doubts {
             if !is_asked && now.monotonic >= self.catch_up_at && load.queue.len() <= MAX_CHANGES {
-                let path = format!("{FEED_PATH}?cursor={}&wait=0", load.cursor);
+                let path = format!("{FEED_PATH}?cursor={}{settings}&wait=0", load.cursor);
                 self.catch_up_at = now.monotonic.saturating_add(CATCH_UP_NANOSECONDS);
                 ask(&mut self.calls, Call::CatchUp, path, 0);
             }
@@ -63,9 +64,7 @@ impl Poller {
         if self.is_asking(Call::Poll) {
             return None;
         }
-        let generation = self.last.as_ref().and_then(|meta| meta.generation.as_ref());
-        let settings = generation.map(|generation| format!("&settings={generation}"));
-        let settings = settings.unwrap_or_default();
+        let settings = self.settings_known();
         match (&self.stream, &self.load) {
             (Some(stream), _) if stream.len() > MAX_CHANGES => None,
             (Some(stream), _) => {
@@ -76,5 +75,11 @@ impl Poller {
             (None, None) => Some((format!("{FEED_PATH}?wait=0{settings}"), 0)),
             (None, Some(_)) => None,
         }
+    }
+
+    /// The part of a question that says which settings are there already.
+    fn settings_known(&self) -> String {
+        let generation = self.last.as_ref().and_then(|meta| meta.generation.as_ref());
+        generation.map(|generation| format!("&settings={generation}")).unwrap_or_default()
     }
 }

@@ -45,7 +45,7 @@ impl Poller {
             self.failed(call, figures, now);
         }
         if call == Call::Poll {
-            self.drain(memory, &mut meta, figures, now);
+            self.drain(memory, (&mut meta, replica), figures, now);
         }
         self.commit(memory, meta, &base);
         Ok(())

@@ -50,8 +50,8 @@ pub(super) struct Candidate {
 /// How the lease stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Standing {
-    /// It is this VM's, under this fence.
-    Mine { fence: u64 },
+    /// It is this VM's, under this fence; whoever had it last knew a meta of this fence and serial.
+    Mine { fence: u64, known: (u64, u64) },
     /// It is another's, who knew a meta of this fence and serial.
     Others { fence: u64, known: (u64, u64) },
     /// Nobody has it.
@@ -67,7 +67,7 @@ pub(super) fn turn(memory: &dyn SharedMemory, vault: &Vault, candidate: Candidat
         let _ = memory.set(&vault.name(LEASE), b"-", None);
         return Standing::Vacant;
     };
-    let Some(lease) = found else { return take(memory, vault, candidate, version, 0) };
+    let Some(lease) = found else { return take(memory, vault, candidate, version, (0, (0, 0))) };
     let is_mine = lease.holder == candidate.holder;
     let is_live = lease.until > candidate.now;
     if is_mine && is_live {
@@ -79,7 +79,7 @@ pub(super) fn turn(memory: &dyn SharedMemory, vault: &Vault, candidate: Candidat
     let courtesy = if candidate.serves { COURTESY_NANOSECONDS } else { 0 };
     let is_over = candidate.now >= lease.until.saturating_add(courtesy);
     if is_over || gives_way {
-        return take(memory, vault, candidate, version, lease.fence);
+        return take(memory, vault, candidate, version, (lease.fence, lease.known));
     }
     if is_live {
         Standing::Others { fence: lease.fence, known: lease.known }
@@ -101,7 +101,7 @@ fn take(
     vault: &Vault,
     candidate: Candidate,
     version: u32,
-    fence: u64,
+    (fence, known): (u64, (u64, u64)),
 ) -> Standing {
     let fence = fence.max(candidate.fence).saturating_add(1);
     let lease = Lease {
@@ -113,7 +113,7 @@ fn take(
         known: candidate.known,
     };
     if write(memory, vault, LEASE, &lease, Some(version)) {
-        Standing::Mine { fence }
+        Standing::Mine { fence, known }
     } else {
         Standing::Vacant
     }
@@ -126,14 +126,16 @@ fn renew(
     version: u32,
     lease: Lease,
 ) -> Standing {
-    let mine = Standing::Mine { fence: lease.fence };
-    if lease.until.saturating_sub(candidate.now) > RENEW_NANOSECONDS {
+    let mine = Standing::Mine { fence: lease.fence, known: lease.known };
+    // Also when there is a newer meta: whoever puts an old one back is found out by the lease.
+    let is_young = lease.until.saturating_sub(candidate.now) > RENEW_NANOSECONDS;
+    if is_young && lease.known == candidate.known {
         return mine;
     }
     let renewed = Lease {
         until: candidate.now.saturating_add(LEASE_NANOSECONDS),
         serves: candidate.serves,
-        known: candidate.known,
+        known: lease.known.max(candidate.known),
         ..lease
     };
     if write(memory, vault, LEASE, &renewed, Some(version)) { mine } else { Standing::Vacant }
@@ -162,18 +164,24 @@ mod tests {
     fn one_vm_has_the_lease_until_it_stops_renewing() {
         let (memory, vault) = (LocalMemory::default(), vault());
         assert_eq!(turn(&memory, &vault, vm(1, SECOND, false)), Standing::Vacant);
-        assert_eq!(turn(&memory, &vault, vm(1, SECOND, false)), Standing::Mine { fence: 1 });
+        assert_eq!(
+            turn(&memory, &vault, vm(1, SECOND, false)),
+            Standing::Mine { fence: 1, known: (0, 0) }
+        );
         let others = Standing::Others { fence: 1, known: (0, 0) };
         for tick in 100..200 {
             let now = tick * SECOND / 100;
             let mine = Candidate { fence: 1, ..vm(1, now, false) };
-            assert_eq!(turn(&memory, &vault, mine), Standing::Mine { fence: 1 });
+            assert_eq!(turn(&memory, &vault, mine), Standing::Mine { fence: 1, known: (0, 0) });
             assert_eq!(turn(&memory, &vault, vm(2, now, false)), others);
             assert!(is_held(&memory, &vault, mine));
         }
         let now = 4 * SECOND;
         assert!(!is_held(&memory, &vault, Candidate { fence: 1, ..vm(1, now, false) }));
-        assert_eq!(turn(&memory, &vault, vm(2, now, false)), Standing::Mine { fence: 2 });
+        assert_eq!(
+            turn(&memory, &vault, vm(2, now, false)),
+            Standing::Mine { fence: 2, known: (0, 0) }
+        );
         assert_eq!(
             turn(&memory, &vault, vm(1, now, false)),
             Standing::Others { fence: 2, known: (0, 0) }
@@ -184,16 +192,25 @@ mod tests {
     fn a_vm_that_serves_waits_longer_and_gives_way_to_an_idle_one() {
         let (memory, vault) = (LocalMemory::default(), vault());
         turn(&memory, &vault, vm(1, 0, true));
-        assert_eq!(turn(&memory, &vault, vm(1, 0, true)), Standing::Mine { fence: 1 });
+        assert_eq!(
+            turn(&memory, &vault, vm(1, 0, true)),
+            Standing::Mine { fence: 1, known: (0, 0) }
+        );
         let over = SECOND + SECOND / 10;
         assert_eq!(turn(&memory, &vault, vm(2, over, true)), Standing::Vacant);
-        assert_eq!(turn(&memory, &vault, vm(2, 2 * SECOND, true)), Standing::Mine { fence: 2 });
+        assert_eq!(
+            turn(&memory, &vault, vm(2, 2 * SECOND, true)),
+            Standing::Mine { fence: 2, known: (0, 0) }
+        );
         let early = 2 * SECOND + SECOND / 2;
         assert!(matches!(turn(&memory, &vault, vm(3, early, false)), Standing::Others { .. }));
         for tenth in 20..40 {
             turn(&memory, &vault, vm(2, tenth * SECOND / 10, true));
         }
-        assert_eq!(turn(&memory, &vault, vm(3, 4 * SECOND, false)), Standing::Mine { fence: 3 });
+        assert_eq!(
+            turn(&memory, &vault, vm(3, 4 * SECOND, false)),
+            Standing::Mine { fence: 3, known: (0, 0) }
+        );
         assert!(matches!(turn(&memory, &vault, vm(2, 4 * SECOND, true)), Standing::Others { .. }));
     }
 
@@ -201,14 +218,17 @@ mod tests {
     fn whatever_an_enemy_writes_is_no_lease_and_fences_still_grow() {
         let (memory, vault) = (LocalMemory::default(), vault());
         turn(&memory, &vault, vm(1, 0, false));
-        assert_eq!(turn(&memory, &vault, vm(1, 0, false)), Standing::Mine { fence: 1 });
+        assert_eq!(
+            turn(&memory, &vault, vm(1, 0, false)),
+            Standing::Mine { fence: 1, known: (0, 0) }
+        );
         let (old, _) = memory.get(&vault.name("lease")).unwrap();
         memory.set(&vault.name("lease"), b"junk", None).unwrap();
         let mine = Candidate { fence: 1, ..vm(1, 1, false) };
         assert!(!is_held(&memory, &vault, mine));
-        assert_eq!(turn(&memory, &vault, mine), Standing::Mine { fence: 2 });
+        assert_eq!(turn(&memory, &vault, mine), Standing::Mine { fence: 2, known: (0, 0) });
         memory.set(&vault.name("lease"), &old, None).unwrap();
         let later = Candidate { fence: 2, ..vm(3, 2 * SECOND, false) };
-        assert_eq!(turn(&memory, &vault, later), Standing::Mine { fence: 3 });
+        assert_eq!(turn(&memory, &vault, later), Standing::Mine { fence: 3, known: (0, 0) });
     }
 }

@@ -164,8 +164,14 @@ impl Member {
         if done.is_err() {
             self.poller = None;
         }
+        let before = self.replica.age();
         // Its own changes too: the poller's requests are refused as soon as anyone's.
         self.replica.follow(memory, now.monotonic);
+        if self.poller.is_some() && self.replica.age() != before {
+            // What it has announced, its successor must know of.
+            let standing = lease::turn(memory, &self.vault, self.candidate(now));
+            self.take_standing(standing);
+        }
         let Some(poller) = &mut self.poller else { return Vec::new() };
         poller.asks(&mut self.next_id, now)
     }
@@ -187,7 +193,7 @@ impl Member {
 
     fn take_standing(&mut self, standing: Standing) {
         match standing {
-            Standing::Mine { fence } => {
+            Standing::Mine { fence, .. } => {
                 self.fence = self.fence.max(fence);
                 if self.poller.as_ref().is_none_or(|poller| poller.fence() != fence) {
                     let wait = self.wait_milliseconds();

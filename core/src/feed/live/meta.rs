@@ -24,6 +24,9 @@ pub(super) struct Meta {
     /// When the sidecar's last answer came of which all is taken in, by the monotonic clock of the
     /// process, in nanoseconds.
     pub(super) heard: u64,
+    /// Whether nothing that was announced before can be missing. A poller that found an older meta
+    /// than its predecessor knew is not sure until the sidecar has told it everything again.
+    pub(super) is_sure: bool,
     /// Where the log goes on after the changes that are taken in.
     pub(super) cursor: Option<String>,
     /// The generation of the settings.
@@ -41,6 +44,7 @@ impl Meta {
             holder,
             serial: 1,
             heard: 0,
+            is_sure: true,
             cursor: None,
             generation: None,
             settings: None,

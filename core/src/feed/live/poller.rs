@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::apply::{CHANGES_AT_ONCE, apply, record_of};
+use super::apply::{CHANGES_AT_ONCE, apply};
 use super::load::{Load, PieceAsked};
 use super::member::Now;
 use super::memory::SharedMemory;
@@ -140,7 +140,7 @@ impl Poller {
         }
         self.grant_wishes(memory, replica, &mut meta, figures, now);
         let mut adopted = None;
-        if !self.drain(memory, &mut meta, figures, now)
+        if !self.drain(memory, (&mut meta, replica), figures, now)
             && !self.go_on_loading(memory, &mut meta, now)
         {
             adopted = self.switch(&mut meta, now);
@@ -186,14 +186,18 @@ impl Poller {
         version: Option<u32>,
     ) -> Result<Base, Lost> {
         let found = found.filter(|found| found.age() >= replica.age());
+        let is_newest = found.as_ref().is_some_and(|found| found.age() >= replica.announced());
+        let is_first = found.is_none() && replica.announced() == (0, 0);
         let base = found.or_else(|| replica.newest.clone());
         let first = Meta::first(self.fence, self.holder);
         let meta = base.map_or(first, |base| Meta {
             fence: self.fence,
             holder: self.holder,
             serial: base.serial.saturating_add(1),
+            is_sure: base.is_sure && is_newest,
             ..base
         });
+        let meta = Meta { is_sure: meta.is_sure && (is_newest || is_first), ..meta };
         if !write(memory, &self.vault, META, &meta, version) {
             return Err(Lost);
         }
@@ -224,14 +228,16 @@ impl Poller {
     pub(super) fn drain(
         &mut self,
         memory: &dyn SharedMemory,
-        meta: &mut Meta,
+        (meta, replica): (&mut Meta, &mut Replica),
         figures: &mut PollerFigures,
         now: Now,
     ) -> bool {
         let (Some(stream), Some(image)) = (&mut self.stream, &mut meta.image) else { return false };
+        let Some(tables) = replica.even(image) else { return false };
         let batch = stream.take(CHANGES_AT_ONCE);
         if !batch.changes.is_empty() {
-            let applied = apply(memory, &self.vault, image, &batch.changes, now.wall_seconds);
+            let applied =
+                apply(memory, &self.vault, (image, tables), &batch.changes, now.wall_seconds);
             let Some(head) = applied.head else {
                 stream.give_back(batch);
                 return true;
@@ -243,6 +249,7 @@ impl Poller {
         }
         let Some(mark) = batch.mark else { return !batch.changes.is_empty() };
         meta.cursor = Some(mark.cursor);
+        meta.is_sure = true;
         meta.heard = meta.heard.max(mark.heard);
         !batch.changes.is_empty()
     }
@@ -257,10 +264,8 @@ impl Poller {
         let count = load.queue.len().min(CHANGES_AT_ONCE);
         if count > 0 {
             let batch: Vec<Change> = load.queue.drain(..count).collect();
-            let applied = apply(memory, &self.vault, &mut load.image, &batch, now.wall_seconds);
-            for (noted, _) in batch.iter().filter_map(record_of) {
-                load.tables.note(noted.table, &noted.fingerprint, noted.sequence);
-            }
+            let to = (&mut load.image, &mut load.tables);
+            let applied = apply(memory, &self.vault, to, &batch, now.wall_seconds);
             match applied.head {
                 Some(head) if applied.is_whole => load.image.head = head,
                 // Somebody writes where only the loading should: begin anew.
@@ -285,6 +290,7 @@ impl Poller {
         let load = self.load.take_if(|_| is_done)?;
         meta.heard = meta.heard.max(load.caught_up.unwrap_or(0));
         meta.cursor = Some(load.cursor.clone());
+        meta.is_sure = true;
         meta.image = Some(load.image);
         self.stream = Some(Stream::new(load.cursor));
         // What is on its way was asked for of what was before.

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::lease::Standing;
 use super::memory::SharedMemory;
-use super::meta::{META, Meta, SETTINGS, WISH};
+use super::meta::{Image, META, Meta, SETTINGS, WISH};
+use super::tables::Tables;
 use super::vault::Vault;
 use super::view::{FoundRecord, Progress, Unreadable, View};
 use crate::feed::{Fingerprint, Table};
@@ -14,9 +15,10 @@ use crate::wire::feed::Settings;
 
 /// Pieces that are copied in one callback.
 const PIECES_AT_ONCE: u64 = 3;
-/// How long a VM goes on deciding although it cannot read what has changed. Another VM may be in
-/// the middle of writing it; an enemy who holds back what was revoked must not gain more than this.
-const BLIND_NANOSECONDS: u64 = 250_000_000;
+/// How long a VM goes on deciding although it does not have what has changed. It may be copying
+/// tables that were loaded anew, a few pieces with each tick; an enemy who holds back what was
+/// revoked must not gain more than this.
+const BLIND_NANOSECONDS: u64 = 500_000_000;
 /// How long there may be no poller: the next one needs a lease's time and a tick.
 const ORPHAN_NANOSECONDS: u64 = 2_500_000_000;
 /// Ages of changes that wait to be counted; more are not.
@@ -208,12 +210,24 @@ impl Replica {
         self.current.as_ref().filter(|view| view.is_whole() && view.at == head)
     }
 
+    /// The tables of this image, if this VM knows all that was announced of it: only then may it
+    /// write into them.
+    pub(super) fn even(&mut self, image: &Image) -> Option<&mut Tables> {
+        let view = self.current.as_mut().filter(|view| view.image == image.id());
+        view.filter(|view| view.decides() && view.at == image.head).map(|view| &mut view.tables)
+    }
+
     /// Takes over what this VM has loaded itself.
     pub(super) fn adopt(&mut self, view: View) {
         self.next = None;
         self.current = Some(view);
         self.views = self.views.saturating_add(1);
         self.revocation_changes = self.revocation_changes.saturating_add(1);
+    }
+
+    /// Fence and serial that the newest meta must have at least.
+    pub(super) fn announced(&self) -> (u64, u64) {
+        self.announced.max(self.age())
     }
 
     /// Fence and serial of the newest meta.
@@ -229,9 +243,10 @@ impl Replica {
     pub(super) fn follow(&mut self, memory: &dyn SharedMemory, now: u64) {
         self.now = self.now.max(now);
         let is_newest = self.read_meta(memory) && self.age() >= self.announced;
+        let is_sure = self.newest.as_ref().is_some_and(|meta| meta.is_sure);
         let has_settings = self.read_settings(memory);
         let is_even = self.read_changes(memory);
-        if is_newest && has_settings && is_even {
+        if is_newest && is_sure && has_settings && is_even {
             self.blind_since = None;
             if let Some(meta) = &self.newest {
                 self.heard = self.heard.max(Some(meta.heard).filter(|heard| *heard > 0));
@@ -246,21 +261,28 @@ impl Replica {
     pub(super) fn catch_up(&mut self, memory: &dyn SharedMemory, now: u64) {
         // Every piece of the largest tables that there can be.
         const MOST: usize = 16_384;
+        let mut before = None;
         for _ in 0..MOST {
             self.follow(memory, now);
-            let waits = self.next.is_some() || self.current.as_ref().is_some_and(|v| !v.is_whole());
-            if !waits || self.wish.get() != Wish::Nothing || self.blind_since.is_some() {
+            let progress = self.progress();
+            if before == progress {
                 break;
             }
+            before = progress;
         }
+    }
+
+    /// How far the copying of tables is.
+    fn progress(&self) -> Option<(bool, u64, u64)> {
+        let view = self.next.as_ref().or(self.current.as_ref())?;
+        Some((self.next.is_some(), view.copied(), view.at.number))
     }
 
     /// Takes notice of who polls. If the poller knows of a newer meta than there is to be read,
     /// somebody holds it back.
     pub(super) fn notice(&mut self, standing: Standing) {
         match standing {
-            Standing::Mine { .. } => self.orphan_since = None,
-            Standing::Others { known, .. } => {
+            Standing::Mine { known, .. } | Standing::Others { known, .. } => {
                 self.orphan_since = None;
                 self.announced = self.announced.max(known);
             }

@@ -89,6 +89,11 @@ impl View {
         self.next_piece >= self.pieces
     }
 
+    /// How many pieces were copied.
+    pub(super) fn copied(&self) -> u64 {
+        self.next_piece
+    }
+
     /// Copies pieces, at most so many.
     pub(super) fn copy(&mut self, memory: &dyn SharedMemory, vault: &Vault, at_most: u64) -> bool {
         for _ in 0..at_most {
@@ -168,7 +173,7 @@ impl View {
 }
 
 /// Whether a bucket has the change that it must have, or a later one.
-fn is_recent(bucket: Bucket<'_>, least: u32) -> bool {
+pub(super) fn is_recent(bucket: Bucket<'_>, least: u32) -> bool {
     let newest = bucket.records().map(|record| record.sequence).max();
     newest.map_or(least == 0, |newest| reaches(version_of(newest), least))
 }

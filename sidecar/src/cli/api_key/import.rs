@@ -1,0 +1,196 @@
+//! `apikey import`: looks through the whole file first and names every problem, then imports in
+//! batches. A million lines need a page of memory, and 32 bytes a line to find what stands twice.
+
+mod lines;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use wardgate_core::feed::Fingerprint;
+
+use crate::cli::arguments::{Format, ImportApiKeys as Asked};
+use crate::cli::office::{Office, reach};
+use crate::cli::{Failure, loaded, note, show};
+use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
+use lines::Lines;
+
+/// Where batches go.
+const PATH: &str = "/admin/v1/api-key-imports";
+/// Problems that are printed; the rest is counted.
+const MAX_PRINTED: usize = 1000;
+/// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
+const MAX_BATCH_BYTES: usize = 200_000;
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// What became of the file.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    imported: u64,
+    unchanged: u64,
+    problems: u64,
+}
+
+/// Problems by line, the first of them in words.
+#[derive(Default)]
+struct Problems {
+    printed: Vec<String>,
+    count: u64,
+}
+
+impl Problems {
+    fn add(&mut self, line: u64, problem: &str) {
+        self.count = self.count.saturating_add(1);
+        if self.printed.len() < MAX_PRINTED {
+            self.printed.push(format!("line {line}: {problem}"));
+        }
+    }
+
+    fn failure(mut self, what: &str) -> Failure {
+        let more = self.count.saturating_sub(u64::try_from(self.printed.len()).unwrap_or(0));
+        if more > 0 {
+            self.printed.push(format!("and {more} more"));
+        }
+        let s = if self.count == 1 { "" } else { "s" };
+        self.printed.push(format!("{} problem{s}: {what}", self.count));
+        Failure::Failed(self.printed.join("\n"))
+    }
+}
+
+pub(super) async fn run(asked: &Asked) -> Result<(), Failure> {
+    let loaded = loaded(&asked.from.config)?;
+    let total = look_through(asked)?;
+    if asked.check {
+        note(&format!("{total} keys, no problem; nothing was imported"));
+        return Ok(());
+    }
+    let office = reach(&loaded).await?;
+    note(
+        "make sure that each secret has at least 128 random bits: who reads the store can try out \
+         what is shorter",
+    );
+    let (summary, problems) = import(asked, &office, total).await?;
+    if asked.output.output == Format::Json {
+        show::json(&summary)?;
+    } else {
+        show::pairs(&[
+            ("imported", summary.imported.to_string()),
+            ("unchanged", summary.unchanged.to_string()),
+            ("problems", summary.problems.to_string()),
+        ])?;
+    }
+    if problems.count == 0 { Ok(()) } else { Err(problems.failure("these keys were not imported")) }
+}
+
+/// Checks every line. Nothing is imported from a file with a problem.
+fn look_through(asked: &Asked) -> Result<u64, Failure> {
+    let mut problems = Problems::default();
+    let (mut keys, mut names) = (HashSet::new(), HashSet::new());
+    let mut total = 0_u64;
+    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
+    while let Some((line, read)) = lines.next()? {
+        total = total.saturating_add(1);
+        let checked = read.and_then(|key| {
+            let sha256 = key.check().map_err(|error| error.to_string())?;
+            Ok((Fingerprint::of_imported_api_key(&sha256), Fingerprint::of_api_key(&key.name)))
+        });
+        match checked {
+            Err(problem) => problems.add(line, &problem),
+            Ok((key, name)) => {
+                if !keys.insert(key) {
+                    problems.add(line, "the same `sha256` stands in an earlier line");
+                }
+                if !names.insert(name) {
+                    problems.add(line, "the same `name` stands in an earlier line");
+                }
+            }
+        }
+    }
+    if problems.count > 0 {
+        return Err(problems.failure("nothing was imported"));
+    }
+    Ok(total)
+}
+
+async fn import(
+    asked: &Asked,
+    office: &Office,
+    total: u64,
+) -> Result<(Summary, Problems), Failure> {
+    let (mut summary, mut problems) = (Summary::default(), Problems::default());
+    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
+    let mut batch = Batch::default();
+    let (mut done, mut told) = (0_u64, Instant::now());
+    loop {
+        let next = lines.next()?;
+        let ended = next.is_none();
+        if let Some((line, read)) = next {
+            // Checked before; a file that changed meanwhile is told of.
+            match read {
+                Ok(key) => batch.add(line, key),
+                Err(problem) => problems.add(line, &problem),
+            }
+        }
+        if !batch.is_full() && !ended {
+            continue;
+        }
+        let size = u64::try_from(batch.keys.len()).unwrap_or(u64::MAX);
+        let imported = batch.send(office, &mut problems).await?;
+        summary.imported = summary.imported.saturating_add(imported.imported);
+        summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
+        done = done.saturating_add(size);
+        if told.elapsed() >= PROGRESS {
+            note(&format!("{done} of {total}"));
+            told = Instant::now();
+        }
+        if ended {
+            summary.problems = problems.count;
+            return Ok((summary, problems));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Batch {
+    keys: Vec<ImportApiKey>,
+    lines: Vec<u64>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, line: u64, key: ImportApiKey) {
+        let bytes = serde_json::to_vec(&key).map_or(0, |bytes| bytes.len());
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(1);
+        self.keys.push(key);
+        self.lines.push(line);
+    }
+
+    fn is_full(&self) -> bool {
+        // One line more must fit.
+        self.keys.len() >= MAX_IMPORT_BATCH
+            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(lines::MAX_LINE_BYTES)
+    }
+
+    /// Sends what is in it, if there is anything, and empties it.
+    async fn send(
+        &mut self,
+        office: &Office,
+        problems: &mut Problems,
+    ) -> Result<Imported, Failure> {
+        self.bytes = 0;
+        let lines = std::mem::take(&mut self.lines);
+        let batch = ImportApiKeys { api_keys: std::mem::take(&mut self.keys) };
+        if batch.api_keys.is_empty() {
+            return Ok(Imported::default());
+        }
+        let imported: Imported = match office {
+            Office::Running(admin) => admin.post(PATH, &batch).await?,
+            Office::Direct(desk) => desk.import_api_keys(batch).await.map_err(Failure::failed)?,
+        };
+        for problem in &imported.problems {
+            problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
+        }
+        Ok(imported)
+    }
+}
