@@ -118,6 +118,7 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::ApiKeyRevoked
         | Reason::ApiKeyNetwork
         | Reason::TooManyFailures
+        | Reason::RateLimited
         | Reason::PathAmbiguous
         | Reason::RequestMalformed
         | Reason::RouteMissing

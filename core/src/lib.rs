@@ -23,6 +23,7 @@ pub mod json;
 pub mod jwk;
 pub mod path;
 pub mod policy;
+pub mod rate_limit;
 pub mod reason;
 pub mod secret;
 pub mod time;

@@ -94,6 +94,9 @@ reasons! {
     /// Too many failed authentications from this address.
     TooManyFailures = "too-many-failures", 429, "Too many failed authentications from this address.";
 
+    /// More requests than a rate limit admits.
+    RateLimited = "rate-limited", 429, "Too many requests; the rate limit is reached.";
+
     /// The path can be read in two ways, so the upstream may see another one than was authorized.
     PathAmbiguous = "path-ambiguous", 400, "The path is ambiguous.";
     /// The request has no usable method, host or path.

@@ -25,6 +25,8 @@ pub(crate) enum Map {
     RequestHeaders = 0,
     /// Trailers of the request.
     RequestTrailers = 1,
+    /// Headers of the answer to the client.
+    ResponseHeaders = 2,
     /// Headers of the answer to a call.
     CallHeaders = 6,
 }

@@ -9,6 +9,7 @@ mod host;
 mod memory;
 mod metrics;
 mod pairs;
+mod rate_limit;
 mod request;
 mod root;
 mod sidecar;

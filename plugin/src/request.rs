@@ -12,6 +12,7 @@ use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict};
 use crate::host::{self, HostResult, Map};
 use crate::memory::HostMemory;
 use crate::pairs;
+use crate::rate_limit;
 use crate::signatures::HostSignatures;
 use crate::state::{Shared, State};
 
@@ -19,6 +20,8 @@ use crate::state::{Shared, State};
 pub(crate) struct Stream {
     /// What it shares with the others.
     pub(crate) shared: Shared,
+    /// Headers to add to the answer; most requests have none.
+    pub(crate) answer_headers: Vec<(&'static str, String)>,
 }
 
 impl Context for Stream {}
@@ -28,11 +31,20 @@ impl HttpContext for Stream {
         let Ok(mut shared) = self.shared.try_borrow_mut() else { return fail() };
         let Some(state) = shared.as_mut() else { return fail() };
         let Ok(headers) = host::fields(Map::RequestHeaders) else { return fail() };
-        let step = state.step(&headers);
+        let mut step = state.step(&headers);
+        if let Some(Step::Forward(forward)) = &mut step {
+            self.answer_headers = core::mem::take(&mut forward.answer_headers);
+        }
         if step.is_none() {
             state.gate.host_failed();
         }
         act(step)
+    }
+
+    fn on_http_response_headers(&mut self, _fields: usize, _end_of_stream: bool) -> Action {
+        // Called only where the configuration of the VM allows it.
+        rate_limit::tell(&self.answer_headers);
+        Action::Continue
     }
 
     fn on_http_request_trailers(&mut self, _fields: usize) -> Action {

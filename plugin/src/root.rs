@@ -71,7 +71,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _context: u32) -> Option<Box<dyn HttpContext>> {
         let shared = Rc::clone(&self.shared);
-        Some(Box::new(Stream { shared }))
+        Some(Box::new(Stream { shared, answer_headers: Vec::new() }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -176,6 +176,7 @@ impl State {
         self.follow(now);
         self.take_settings();
         self.tell_unknown_keys();
+        self.ask_for_leases();
         self.deliver(now.monotonic);
         self.metrics.update(&self.gate, now.monotonic);
         self.update_feed_metrics();
@@ -270,6 +271,7 @@ impl State {
             }
             Purpose::Audit => self.take_acknowledgement(body, now.monotonic),
             Purpose::UnknownKey => body.map(drop),
+            Purpose::RateLeases => self.take_leases(body.as_deref()),
         };
         if understood.is_none() {
             self.metrics.call_failed();

@@ -21,6 +21,8 @@ pub(crate) enum Purpose {
     Audit,
     /// A key that no issuer has; the answer says nothing.
     UnknownKey,
+    /// Pieces of limits across proxies.
+    RateLeases,
 }
 
 /// A call on its way.

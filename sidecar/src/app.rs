@@ -13,6 +13,7 @@ use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
 use crate::issuers::Issuers;
+use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::policy::PolicyDesk;
@@ -50,6 +51,10 @@ pub struct App {
     pub revocation_keep_seconds: u64,
     /// The bodies of internal requests that may be in memory.
     pub bodies: BodyBudget,
+    /// Pieces of rate limits across proxies.
+    pub leases: LeaseServer,
+    /// How often an address may ask the public listener.
+    pub public_limit: Arc<AddressLimit>,
     /// What bounds the work.
     pub limits: LimitsSection,
 }

@@ -1,8 +1,8 @@
 //! The only place that reads the clock, so that a test can steer time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use wardgate_core::time::UnixSeconds;
 
@@ -38,6 +38,15 @@ impl Clock {
     /// The time now. A clock before 1970 reads as 1970.
     pub fn now(&self) -> UnixSeconds {
         UnixSeconds(self.now_milliseconds() / 1000)
+    }
+
+    /// A time that nobody sets, in nanoseconds since some moment.
+    pub fn monotonic_nanoseconds(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Source::System => u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            Source::Manual(time) => time.load(Ordering::SeqCst).saturating_mul(1_000_000_000),
+        }
     }
 
     /// The time now in milliseconds since the epoch.

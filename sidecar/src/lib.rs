@@ -13,6 +13,7 @@ pub mod http;
 pub mod issuers;
 pub mod keeper;
 pub mod keys;
+pub mod limits;
 pub mod live;
 pub mod log;
 pub mod metrics;

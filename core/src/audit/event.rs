@@ -46,6 +46,8 @@ pub struct Event<'a> {
     pub source_address: Option<&'a [u8]>,
     /// A shadow rule that would have decided otherwise.
     pub shadow_route: Option<&'a str>,
+    /// Name of the rate limit that the request was too many for.
+    pub limit: Option<&'a str>,
 }
 
 /// Longest text in an event: an attacker chooses paths, and must not choose the size of the log.
@@ -79,6 +81,7 @@ impl Event<'_> {
             ("request_id", Some(self.request_id).filter(|id| !id.is_empty())),
             ("source_address", self.source_address),
             ("shadow_route", self.shadow_route.map(str::as_bytes)),
+            ("limit", self.limit.map(str::as_bytes)),
         ];
         for (name, value) in optional {
             if let Some(value) = value {
@@ -168,6 +171,7 @@ mod tests {
             request_id: b"",
             source_address: None,
             shadow_route: None,
+            limit: None,
             previous_secret: false,
         }
     }

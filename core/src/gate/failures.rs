@@ -72,7 +72,7 @@ impl FailureLimit {
 
 /// What of an address counts: no port, for a client has as many as it likes, and of IPv6 the first
 /// 64 bits, for a client has all the addresses behind them.
-fn network(address: &[u8]) -> Vec<u8> {
+pub(super) fn network(address: &[u8]) -> Vec<u8> {
     let text = core::str::from_utf8(address).unwrap_or_default();
     let ip = text.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| text.parse());
     match ip.map(|ip| ip.to_canonical()) {

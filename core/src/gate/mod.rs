@@ -10,6 +10,7 @@ pub mod encode;
 pub mod failures;
 mod health;
 pub mod intake;
+mod limit;
 mod networks;
 mod principal;
 mod record;
@@ -39,7 +40,8 @@ pub trait Edge: SignatureCheck {
     /// The address of the client as the proxy trusts it, with or without a port; empty if unknown.
     fn source_address(&self) -> Vec<u8>;
 
-    /// The memory that the tables of the feed stand in.
+    /// The memory that the workers of the proxy share: the tables of the feed stand there, and what
+    /// counts against rate limits.
     fn shared_memory(&self) -> &dyn SharedMemory {
         &NoMemory
     }
@@ -72,6 +74,8 @@ pub struct Forward {
     pub principal: Rc<Principal>,
     /// What to leave in the filter state.
     pub note: Note,
+    /// Headers to add to the answer of the upstream.
+    pub answer_headers: Vec<(&'static str, String)>,
 }
 
 /// What the access log and other filters can see of a decision.
@@ -113,12 +117,12 @@ impl Gate {
         if !self.has_policy {
             // Nothing says what is public.
             let path = without_query(intake.path);
-            let case = Case { intake: &intake, path, route: None, request };
+            let case = Case { intake: &intake, path, route: None, request, limit: None };
             return self.deny(Reason::NotReady, &case, None, edge);
         }
         let Ok(judged) = path::judge(intake.path) else {
             let path = without_query(intake.path);
-            let case = Case { intake: &intake, path, route: None, request };
+            let case = Case { intake: &intake, path, route: None, request, limit: None };
             return self.deny(Reason::RequestMalformed, &case, None, edge);
         };
         self.decide_path(request, &intake, &judged, edge)
@@ -136,7 +140,7 @@ impl Gate {
         let host = intake.authority;
         let find = |method| policy.find(&RequestLine { method, host, path: judged });
         let path = without_query(intake.path);
-        let unrouted = Case { intake, path, route: None, request };
+        let unrouted = Case { intake, path, route: None, request, limit: None };
         if let Some(method) = preflight_method(intake) {
             // A preflight carries no credential by design (Fetch standard): refusing it would lock
             // out every browser. It reaches the upstream as nobody, and only where a route says so.
@@ -181,7 +185,7 @@ impl Gate {
             Decision::Permit { shadow, .. } => {
                 let outcome = failed.map_or(Outcome::Permit, Outcome::ShadowDeny);
                 let shadow = shadow.map(|id| policy.route(id));
-                self.forward(principal, outcome, case, shadow)
+                self.forward_limited(principal, outcome, case, shadow, edge)
             }
             Decision::ShadowDeny { reason, .. } => {
                 self.forward(principal, Outcome::ShadowDeny(failed.unwrap_or(reason)), case, None)
@@ -215,7 +219,8 @@ impl Gate {
         if case.intake.api_key.is_present() && !keeps(AuthKind::ApiKey) {
             remove.push(Cow::Borrowed(b"x-api-key"));
         }
-        Step::Forward(Forward { remove, principal, note: note(outcome, case) })
+        let note = note(outcome, case);
+        Step::Forward(Forward { remove, principal, note, answer_headers: Vec::new() })
     }
 
     fn deny(
@@ -250,7 +255,8 @@ impl Gate {
         let forged = names.map(|(name, _)| *name);
         let forged = forged.filter(|name| self.is_own_name(&intake::canonical(name))).collect();
         let intake = Intake { forged, ..Intake::default() };
-        self.deny(reason, &Case { intake: &intake, path: b"", route: None, request }, None, edge)
+        let case = Case { intake: &intake, path: b"", route: None, request, limit: None };
+        self.deny(reason, &case, None, edge)
     }
 }
 
@@ -303,6 +309,8 @@ struct Case<'a> {
     /// The permit route that matches best.
     route: Option<&'a Route>,
     request: Request<'a>,
+    /// Name of the rate limit that the request is too many for.
+    limit: Option<&'a str>,
 }
 
 /// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where the

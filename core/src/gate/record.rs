@@ -75,6 +75,7 @@ impl Gate {
             request_id: case.intake.request_id,
             source_address,
             shadow_route: shadow.map(|route| &*route.name),
+            limit: case.limit,
         };
         if let Some(audit) = &self.audit
             && let Ok(mut audit) = audit.try_borrow_mut()

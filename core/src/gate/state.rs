@@ -23,6 +23,7 @@ use super::authenticate::Known;
 use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
 use super::intake::{Field, canonical, is_credential_name};
+use super::limit::Limiter;
 use super::settings::Taken;
 use super::{Counters, Principal};
 
@@ -50,6 +51,7 @@ pub struct Gate {
     pub(super) refused_tokens: Cache<Reason>,
     pub(super) api_keys: Cache<Held>,
     pub(super) failures: FailureLimit,
+    pub(super) limiter: Limiter,
     pub(super) counters: Counters,
     pub(super) audit: Option<SharedAudit>,
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
@@ -87,7 +89,7 @@ impl Environment {
         Self(Rc::new(find))
     }
 
-    fn find(&self, name: &str) -> Option<String> {
+    pub(super) fn find(&self, name: &str) -> Option<String> {
         (self.0)(name)
     }
 }
@@ -147,6 +149,7 @@ impl Gate {
             refused_tokens: Cache::new(limits.refused_token_cache_bytes.size(), keys),
             api_keys: Cache::new(limits.api_key_cache_bytes.size(), keys),
             failures: FailureLimit::new(failures.failures.0, failures.period_seconds.0, (c, d)),
+            limiter: Limiter::new(config, &environment),
             counters: Counters::default(),
             requests: 0,
             audit: around.audit,
@@ -342,6 +345,14 @@ fn check_feed(policy: &Policy, config: &PluginConfig, problems: &mut Problems) {
                         .to_owned(),
             });
         }
+    }
+    if policy.has_global_limits() {
+        problems.push(Problem {
+            path: "feed".to_owned(),
+            message: "required, because a route has a rate limit of `scope: global`, which the \
+                      sidecar keeps"
+                .to_owned(),
+        });
     }
     if policy.takes(Credential::ApiKey) {
         problems.push(Problem {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::claims::ClaimPath;
 use super::host::HostPattern;
 use super::name::{IssuerName, Method, Name};
+use super::rate_limit::RateLimits;
 use super::subject::Subject;
 use super::template::PathTemplate;
 use crate::config::{Bounded, NonEmpty};
@@ -143,6 +144,8 @@ section! {
         pub cors: bool, default(false, false);
         /// Whether the upstream gets the credential.
         pub forward_credential: bool, default(false, false);
+        /// How often it may be used.
+        pub rate_limit: Option<RateLimits>, optional;
         /// Ambiguities of the path that the upstream is known to read as the gate does.
         pub allow_ambiguous: Vec<Tolerance>, default(Vec::new(), json!([]));
     }

@@ -13,6 +13,7 @@ mod matcher;
 mod matrix;
 mod name;
 mod permission;
+mod rate_limit;
 mod role;
 mod route;
 mod subject;
@@ -36,6 +37,7 @@ pub use host::HostPattern;
 pub use issuer::Issuer;
 pub use name::{IssuerName, Method, Name};
 pub use permission::BUILT_IN_PERMISSIONS;
+pub use rate_limit::{Per, RateLimitSection, RateLimits, RouteLimit, Scope};
 pub use route::{Route, RouteId};
 pub use subject::Subject;
 pub use template::PathTemplate;
@@ -117,6 +119,17 @@ impl Policy {
     /// Whether any route takes this kind of credential.
     pub fn takes(&self, credential: Credential) -> bool {
         self.routes.iter().any(|route| route.credentials.contains(&credential))
+    }
+
+    /// Whether any route is limited.
+    pub fn has_limits(&self) -> bool {
+        self.routes.iter().any(|route| !route.limits.is_empty())
+    }
+
+    /// Whether any route is limited across proxies.
+    pub fn has_global_limits(&self) -> bool {
+        let mut limits = self.routes.iter().flat_map(|route| &route.limits);
+        limits.any(|limit| limit.scope == Scope::Global)
     }
 
     /// Whether claims are forwarded in the header of this name, in lower case with dashes: a
@@ -267,6 +280,7 @@ fn no_route() -> Route {
         forward_credential: false,
         tolerated: Ambiguities::NONE,
         requirement: route::Requirement::default(),
+        limits: Vec::new(),
         condition: None,
     }
 }

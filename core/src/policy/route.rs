@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::document::{Condition, Credential, Effect, Mode, RouteSection};
 use super::permission::{PermissionSet, Permissions};
+use super::rate_limit::RouteLimit;
 use super::role::resolve;
 use crate::config::{At, Problems};
 use crate::path::Ambiguities;
@@ -27,6 +28,8 @@ pub struct Route {
     pub cors: bool,
     /// Whether the upstream gets the credential.
     pub forward_credential: bool,
+    /// How often it may be used.
+    pub limits: Vec<RouteLimit>,
     pub(super) tolerated: Ambiguities,
     pub(super) requirement: Requirement,
     /// Always `None` by now: a policy with conditions is refused.
@@ -79,6 +82,7 @@ impl Route {
             credentials: section.credentials.clone(),
             cors: section.cors,
             forward_credential: section.forward_credential,
+            limits: RouteLimit::compile(section, at, problems),
             tolerated: tolerated.fold(Ambiguities::NONE, Ambiguities::with),
             requirement,
             condition: section.when.clone(),
@@ -136,6 +140,7 @@ fn check_forbid(section: &RouteSection, at: &At<'_>, problems: &mut Problems) {
         ("credentials", !section.credentials.is_empty()),
         ("cors", section.cors),
         ("forward_credential", section.forward_credential),
+        ("rate_limit", section.rate_limit.is_some()),
         ("allow_ambiguous", !section.allow_ambiguous.is_empty()),
     ];
     for (key, is_set) in without_effect {

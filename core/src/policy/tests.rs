@@ -369,7 +369,7 @@ fn all_problems_are_reported_at_once_each_with_its_path() {
             "version": 2,
             "issuers": [{"name": "Corp", "issuer": "", "audiences": "api", "x": 1}],
             "templates": {},
-            "routes": [{"name": "a b", "match": {"path": "a"}, "rate_limit": {}}],
+            "routes": [{"name": "a b", "match": {"path": "a"}, "rate": {}}],
             "default": "permit",
         }),
         &[
@@ -379,7 +379,7 @@ fn all_problems_are_reported_at_once_each_with_its_path() {
             "issuers[0].name: expected a name (letters a-z, digits and `-`)",
             "issuers[0].issuer: expected a string that is not empty",
             "issuers[0].audiences: expected list of string, found a string",
-            "routes[0].rate_limit: unknown key; known here: name, match, credentials, require, when, effect, mode, cors, forward_credential, allow_ambiguous",
+            "routes[0].rate: unknown key; known here: name, match, credentials, require, when, effect, mode, cors, forward_credential, rate_limit, allow_ambiguous",
             "routes[0].name: expected a name (letters, digits and `_.:-`, not first)",
             "routes[0].match.path: a template starts with `/`",
             "default: expected one of deny",

@@ -3,6 +3,7 @@
 pub mod feed;
 pub mod mac;
 mod message;
+pub mod rate;
 
 pub use message::{
     ApiKeyLookup, ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState, AuditAnswer, AuditBatch,

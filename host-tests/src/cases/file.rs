@@ -60,6 +60,9 @@ pub struct ApiKeySpec {
     /// Seconds from now until it expires; negative if it has.
     #[serde(default)]
     pub expires_in: Option<i64>,
+    /// How often it may be used.
+    #[serde(default)]
+    pub rate_limit: Option<wardgate_core::wire::RateLimitRecord>,
     /// Issuer of its owner.
     #[serde(default)]
     pub issuer: Option<String>,
@@ -79,6 +82,10 @@ pub struct Case {
     /// The credentials, in the order of their headers.
     #[serde(default)]
     pub credentials: Vec<Value>,
+    /// How often the same request is sent before; what becomes of those is not looked at. A case
+    /// with any runs once, since it leaves something behind.
+    #[serde(default)]
+    pub before: u32,
     /// What must become of it.
     pub expect: Expect,
     /// The levels that it runs at; all if absent.
@@ -255,6 +262,11 @@ impl CaseFile {
 }
 
 impl Case {
+    /// What each run of the case is called: what a cache holds must decide as what it was made from.
+    pub fn runs(&self) -> &'static [&'static str] {
+        if self.before > 0 { &["once"] } else { &["first", "again"] }
+    }
+
     fn check(&self) -> Result<()> {
         ensure!(self.levels.len() == Level::all().len() || self.why.is_some(), "no `why`");
         match (self.expect.decision, &self.expect.reason) {

@@ -220,7 +220,7 @@ impl Keys {
                 state: spec.state,
                 previous: None,
                 networks: Vec::new(),
-                rate_limit: None,
+                rate_limit: spec.rate_limit,
             };
             Ok(ApiKeyFixture { key, record })
         };

@@ -118,6 +118,17 @@ pub fn http2_cluster(name: &str, target: SocketAddr) -> Value {
     over_http2(endpoint_cluster(name, &address(target)))
 }
 
+/// A cluster of several addresses in turn, spoken to by HTTP/2: the sidecars of a mesh.
+pub fn balanced_cluster(name: &str, targets: &[SocketAddr]) -> Value {
+    let endpoints: Vec<_> =
+        targets.iter().map(|target| json!({"endpoint": {"address": address(*target)}})).collect();
+    let mut cluster = endpoint_cluster(name, &Value::Null);
+    if let Some(found) = cluster.pointer_mut("/load_assignment/endpoints/0/lb_endpoints") {
+        *found = endpoints.into();
+    }
+    over_http2(cluster)
+}
+
 fn over_http2(mut cluster: Value) -> Value {
     if let Some(object) = cluster.as_object_mut() {
         let options = json!({

@@ -4,6 +4,8 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     time::Duration,
 };
 
@@ -164,6 +166,22 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, ANSWER_DEADLINE)
             .with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
+        Self::over(stream)
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// When nothing listens there.
+    pub fn open_socket(path: &Path) -> Result<Self> {
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("cannot connect to {}", path.display()))?;
+        // To the operating system a stream is a stream; what is asked of it below is not of TCP.
+        Self::over(TcpStream::from(OwnedFd::from(stream)))
+    }
+
+    fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
         stream.set_write_timeout(Some(ANSWER_DEADLINE))?;
         Ok(Self { stream: BufReader::new(stream) })

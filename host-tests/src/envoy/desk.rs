@@ -5,13 +5,14 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Incoming},
     header::HeaderValue,
     service::service_fn,
@@ -27,15 +28,18 @@ use wardgate_core::{
     secret::Secret,
     time::UnixSeconds,
     wire::{
-        API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyRecord, SNAPSHOT_PATH,
+        AUDIT_PATH, ApiKeyRecord, FEED_PATH,
         mac::{self, MAC_HEADER, RequestParts},
     },
 };
 
 use super::issuer::now;
+use crate::feed::FakeFeed;
 
 /// How far the clocks may differ; here there is but one.
 const WINDOW_SECONDS: u64 = 30;
+/// How often a question that is held looks for news.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the desk knows.
 pub struct Records {
@@ -49,7 +53,7 @@ pub struct Records {
 pub struct Desk {
     address: SocketAddr,
     secret: Vec<u8>,
-    events: Arc<Mutex<Vec<Value>>>,
+    clerk: Arc<Clerk>,
     runtime: Option<Runtime>,
 }
 
@@ -66,11 +70,15 @@ impl Desk {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
         let address = listener.local_addr()?;
-        let events = Arc::default();
-        let clerk =
-            Clerk { secret: Secret::new(secret.clone()), records, events: Arc::clone(&events) };
-        runtime.spawn(serve(listener, Arc::new(clerk)));
-        Ok(Self { address, secret, events, runtime: Some(runtime) })
+        let shared = Secret::new(secret.clone());
+        let mut feed = FakeFeed::new(&shared, &Secret::new(records.digest_key));
+        for record in records.api_keys.values() {
+            feed.put_api_key(record, 0)?;
+        }
+        let clerk = Clerk { secret: shared, feed: Mutex::new(feed), events: Mutex::default() };
+        let clerk = Arc::new(clerk);
+        runtime.spawn(serve(listener, Arc::clone(&clerk)));
+        Ok(Self { address, secret, clerk, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -85,7 +93,12 @@ impl Desk {
 
     /// The audit events taken so far.
     pub fn events(&self) -> Vec<Value> {
-        self.events.lock().map(|events| events.clone()).unwrap_or_default()
+        self.clerk.events.lock().map(|events| events.clone()).unwrap_or_default()
+    }
+
+    /// What it has for filters.
+    pub fn feed(&self) -> MutexGuard<'_, FakeFeed> {
+        self.clerk.feed()
     }
 }
 
@@ -99,8 +112,8 @@ impl Drop for Desk {
 
 struct Clerk {
     secret: Secret,
-    records: Records,
-    events: Arc<Mutex<Vec<Value>>>,
+    feed: Mutex<FakeFeed>,
+    events: Mutex<Vec<Value>>,
 }
 
 async fn serve(listener: TcpListener, clerk: Arc<Clerk>) {
@@ -121,17 +134,18 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
-    let parts = RequestParts { method: head.method.as_str(), path: head.uri.path(), body: &body };
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str());
+    let parts = RequestParts { method: head.method.as_str(), path, body: &body };
     let header = head.headers.get(MAC_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
     let time = UnixSeconds(now());
     let Ok(nonce) = mac::verify_request(&clerk.secret, parts, header, time, WINDOW_SECONDS) else {
-        let mut refused = Response::new(Full::default());
-        *refused.status_mut() = hyper::StatusCode::UNAUTHORIZED;
-        return Ok(refused);
+        return Ok(status(StatusCode::UNAUTHORIZED));
     };
-    let asked = serde_json::from_slice(&body).unwrap_or_default();
-    let said = clerk.say(head.uri.path(), &asked).to_string();
-    let mac = mac::sign_answer(&clerk.secret, nonce, 200, said.as_bytes());
+    if head.uri.path() == FEED_PATH {
+        clerk.wait_for_news(path).await;
+    }
+    let Ok(said) = clerk.say(path, &body) else { return Ok(status(StatusCode::BAD_REQUEST)) };
+    let mac = mac::sign_answer(&clerk.secret, nonce, 200, &said);
     let mut response = Response::new(Full::from(said));
     if let Ok(mac) = mac.parse() {
         response.headers_mut().insert(MAC_HEADER, mac);
@@ -139,23 +153,30 @@ async fn answer(
     Ok(response)
 }
 
+fn status(code: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = code;
+    response
+}
+
 impl Clerk {
-    fn say(&self, path: &str, asked: &Value) -> Value {
-        match path {
-            SNAPSHOT_PATH => json!({
-                "generation": "1",
-                "api_key_revision": 1,
-                "api_key_digest_key": base64url::encode(&self.records.digest_key),
-                "key_sets": [],
-            }),
-            API_KEY_LOOKUP_PATH => {
-                let id = asked.get("id").and_then(Value::as_str).unwrap_or_default();
-                let record = self.records.api_keys.get(id);
-                json!({"record": record, "valid_for_seconds": 300, "api_key_revision": 1})
-            }
-            AUDIT_PATH => self.take(asked),
-            _ => Value::Null,
+    async fn wait_for_news(&self, path: &str) {
+        let start = Instant::now();
+        let wait = Duration::from_millis(FakeFeed::wait_of(path));
+        while start.elapsed() < wait && !self.feed().news(path).1 {
+            tokio::time::sleep(LOOK).await;
         }
+    }
+
+    fn feed(&self) -> MutexGuard<'_, FakeFeed> {
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, path: &str, asked: &[u8]) -> Result<Vec<u8>> {
+        if path == AUDIT_PATH {
+            return Ok(self.take(&serde_json::from_slice(asked)?).to_string().into_bytes());
+        }
+        self.feed().body(path)
     }
 
     fn take(&self, batch: &Value) -> Value {

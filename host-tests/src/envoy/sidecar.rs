@@ -13,7 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    Builder, Envoy, bootstrap::socket_cluster, client::Request, repository, wait::wait_for,
+    Builder, Envoy,
+    bootstrap::socket_cluster,
+    client::{Connection, Request},
+    repository,
+    wait::wait_for,
     wasm_file,
 };
 
@@ -90,6 +94,89 @@ impl Sidecar {
         let shown =
             || format!("the sidecar's log:\n{}", fs::read_to_string(&log).unwrap_or_default());
         ready.map(drop).with_context(shown)
+    }
+
+    /// The same directory of secrets and the same policy in a directory of its own: another sidecar
+    /// of the same system, once both have one store.
+    ///
+    /// # Errors
+    ///
+    /// When the binary is missing or refuses.
+    pub fn beside(&self, directory: &Path) -> Result<Self> {
+        let other = Self::init(directory, None, None)?;
+        for name in ["secrets/feed.secret", "secrets/store.keys", "policy.yaml"] {
+            fs::copy(self.directory.join(name), directory.join(name))?;
+        }
+        Ok(other)
+    }
+
+    /// Replaces a text of the configuration file, which must be there.
+    ///
+    /// # Errors
+    ///
+    /// When it is not.
+    pub fn edit(&self, from: &str, to: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        ensure!(text.contains(from), "the configuration has no `{from}`:\n{text}");
+        Ok(fs::write(self.config(), text.replace(from, to))?)
+    }
+
+    /// Appends to the configuration file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn append(&self, lines: &str) -> Result<()> {
+        let text = fs::read_to_string(self.config())?;
+        Ok(fs::write(self.config(), format!("{text}\n{lines}\n"))?)
+    }
+
+    /// Keeps its records in this Redis: the lines under `redis:` as YAML in braces.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not the one that `wardgate init` writes.
+    pub fn store_in_redis(&self, section: &str) -> Result<()> {
+        self.edit("  path: data/wardgate.redb", &format!("  redis: {section}"))
+    }
+
+    /// Opens the internal listener on a free port of loopback too, and gives it.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not the one that `wardgate init` writes.
+    pub fn listen_internally(&self) -> Result<SocketAddr> {
+        let address = free_address()?;
+        self.edit("internal:\n", &format!("internal:\n  address: {address}\n"))?;
+        Ok(address)
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A connection to its admin listener.
+    ///
+    /// # Errors
+    ///
+    /// When nothing listens there.
+    pub fn admin(&self) -> Result<Connection> {
+        Connection::open_socket(&self.directory.join("run/admin.sock"))
+    }
+
+    /// Asks the admin listener; the answer must be of the 200s.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, with its body.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        ask_on(&mut self.admin()?, method, path, body)
+    }
+
+    /// The end of its log.
+    pub fn log(&self) -> String {
+        super::tail(&self.directory.join("sidecar.log"))
     }
 
     /// Kills it at once, as `kill -9` does.
@@ -194,6 +281,22 @@ impl Drop for Sidecar {
     }
 }
 
+/// Asks on a connection to an admin listener; the answer must be of the 200s.
+///
+/// # Errors
+///
+/// When it is not, with its body.
+pub fn ask_on(admin: &mut Connection, method: &str, path: &str, body: &Value) -> Result<Value> {
+    let mut request = Request::new(method, path);
+    if !body.is_null() {
+        request = request.header("content-type", "application/json").body(body.to_string());
+    }
+    let answer = admin.exchange(&request)?;
+    let text = String::from_utf8_lossy(&answer.body);
+    ensure!((200..300).contains(&answer.status), "{method} {path}: {} {text}", answer.status);
+    Ok(answer.json())
+}
+
 /// The sidecar's binary: `WARDGATE_BIN`, or the one built beside what runs here.
 ///
 /// # Errors
@@ -218,6 +321,6 @@ fn run(command: &mut Command) -> Result<String> {
 }
 
 /// A port that was free a moment ago; another process may take it, and then starting fails.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

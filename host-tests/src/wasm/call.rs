@@ -17,6 +17,8 @@ pub struct HttpCall {
     pub body: Vec<u8>,
     /// When Envoy gives up, in monotonic time; `None` means never (timeout 0).
     pub deadline: Option<Duration>,
+    /// When it was made, in monotonic time.
+    pub made_at: Duration,
     pub(super) root: u32,
 }
 
@@ -30,6 +32,11 @@ impl HttpCall {
     /// The `:path`.
     pub fn path(&self) -> &str {
         self.header(":path").unwrap_or_default()
+    }
+
+    /// The `:path` without its query.
+    pub fn endpoint(&self) -> &str {
+        crate::feed::endpoint(self.path())
     }
 
     /// The `:method`.

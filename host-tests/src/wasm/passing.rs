@@ -43,6 +43,16 @@ impl Vm {
         self.store.data().world().move_to(end);
     }
 
+    /// The monotonic clock.
+    pub fn monotonic(&self) -> Duration {
+        self.store.data().world().monotonic
+    }
+
+    /// Lets time pass for the process without anything happening.
+    pub(super) fn move_clock_to(&self, monotonic: Duration) {
+        self.store.data().world().move_to(monotonic);
+    }
+
     /// Fires what is due in this VM after another one let time pass.
     pub fn catch_up(&mut self) {
         self.advance(Duration::ZERO);
@@ -58,7 +68,7 @@ impl Vm {
         self.store.data().world().wall
     }
 
-    fn next_event(&self) -> Option<Duration> {
+    pub(super) fn next_event(&self) -> Option<Duration> {
         if self.trap.is_some() {
             return None;
         }
@@ -68,7 +78,7 @@ impl Vm {
         ticks.chain(deadlines).min()
     }
 
-    fn fire(&mut self) {
+    pub(super) fn fire(&mut self) {
         let now = self.store.data().world().monotonic;
         let late = self.calls().into_iter().find(|call| call.deadline.is_some_and(|at| at <= now));
         if let Some(call) = late {

@@ -1,19 +1,24 @@
-//! A sidecar for one VM: answers its calls with right MACs, or with wrong ones on purpose.
+//! A sidecar for the VMs of a process: answers their calls with right MACs, or with wrong ones on
+//! purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url;
+use wardgate_core::feed::RevocationTarget;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::mac::{self, MAC_HEADER, Nonce, RequestParts};
 use wardgate_core::wire::{
-    API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyRecord, ApiKeyState, SNAPSHOT_PATH,
+    AUDIT_PATH, ApiKeyRecord, ApiKeyState, BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH,
 };
 
 use super::call::{HttpAnswer, HttpCall};
 use super::vm::Vm;
+use super::world::START;
+use crate::feed::FakeFeed;
 
 /// Seconds that the clocks of filter and sidecar may differ.
 const WINDOW_SECONDS: u64 = 30;
@@ -45,17 +50,17 @@ pub enum Mood {
 pub struct FakeSidecar {
     secret: Secret,
     digest_key: Secret,
-    /// Key sets by issuer.
+    /// Key sets by issuer; a change goes into the feed with the next call that is served.
     pub key_sets: BTreeMap<String, Value>,
-    /// API key records by id.
+    /// API key records by id; a change goes into the feed likewise.
     pub api_keys: BTreeMap<String, ApiKeyRecord>,
-    /// Seconds that answers about API keys stand.
-    pub valid_for_seconds: u64,
-    /// Changes with every change of a key.
-    pub api_key_revision: u64,
+    /// The log and the tables.
+    pub feed: FakeFeed,
+    /// The records that the feed has.
+    told: BTreeMap<String, ApiKeyRecord>,
     /// Events taken: incarnation and event, in order, each once.
     pub events: Vec<(String, Value)>,
-    /// Every call that was answered, in order: path and body.
+    /// Every call that was answered, in order: path without its query, and body.
     pub seen: Vec<(String, Value)>,
     /// Highest sequence on disk, by incarnation.
     on_disk: BTreeMap<String, u64>,
@@ -64,16 +69,21 @@ pub struct FakeSidecar {
     nonces: BTreeSet<Nonce>,
 }
 
+/// Every path that a filter calls.
+const PATHS: [&str; 5] = [FEED_PATH, BUCKETS_PATH, FILTER_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH];
+
 impl FakeSidecar {
     /// A sidecar with this feed secret (at least 32 bytes) and nothing in it.
     pub fn new(secret: &[u8]) -> Self {
+        let secret = Secret::new(secret.to_vec());
+        let digest_key = Secret::new(b"key of the digests of api keys!!".to_vec());
         Self {
-            secret: Secret::new(secret.to_vec()),
-            digest_key: Secret::new(b"key of the digests of api keys!!".to_vec()),
+            feed: FakeFeed::new(&secret, &digest_key),
+            secret,
+            digest_key,
             key_sets: BTreeMap::new(),
             api_keys: BTreeMap::new(),
-            valid_for_seconds: 300,
-            api_key_revision: 1,
+            told: BTreeMap::new(),
             events: Vec::new(),
             seen: Vec::new(),
             on_disk: BTreeMap::new(),
@@ -87,6 +97,7 @@ impl FakeSidecar {
     #[must_use]
     pub fn with_digest_key(mut self, key: &[u8]) -> Self {
         self.digest_key = Secret::new(key.to_vec());
+        self.feed = FakeFeed::new(&self.secret, &self.digest_key);
         self
     }
 
@@ -102,9 +113,14 @@ impl FakeSidecar {
 
     /// From now on answers every call in this mood.
     pub fn mood_everywhere(&mut self, mood: &Mood) {
-        for path in [SNAPSHOT_PATH, API_KEY_LOOKUP_PATH, AUDIT_PATH] {
+        for path in PATHS {
             self.mood(path, mood.clone());
         }
+    }
+
+    /// Revokes everything of the target.
+    pub fn revoke(&mut self, target: &RevocationTarget) {
+        self.feed.revoke(target, None, milliseconds(START));
     }
 
     /// Makes a key of this name with these roles from `seed`; answers the key in clear.
@@ -146,7 +162,7 @@ impl FakeSidecar {
         loop {
             let before = served;
             for call in vm.calls() {
-                if let Some(answer) = self.answer(&call, vm.wall_clock().as_secs()) {
+                if let Some(answer) = self.answer(&call, vm) {
                     vm.answer(&call, answer);
                     served = served.saturating_add(1);
                 }
@@ -157,9 +173,29 @@ impl FakeSidecar {
         }
     }
 
-    /// The answer to one call in the mood of its path; `None` is silence.
-    pub fn answer(&mut self, call: &HttpCall, now_seconds: u64) -> Option<HttpAnswer> {
-        let mood = self.moods.get(call.path()).cloned().unwrap_or_default();
+    /// When a question for news is answered even without any, in monotonic time.
+    pub(super) fn due(&self, call: &HttpCall) -> Option<Duration> {
+        let held = call.endpoint() == FEED_PATH && self.is_honest(FEED_PATH);
+        held.then(|| deadline(call))
+    }
+
+    fn is_honest(&self, endpoint: &str) -> bool {
+        self.moods.get(endpoint).is_none_or(|mood| matches!(mood, Mood::Honest))
+    }
+
+    /// The answer to one call in the mood of its path; `None` is silence, or no news yet.
+    pub fn answer(&mut self, call: &HttpCall, vm: &Vm) -> Option<HttpAnswer> {
+        self.tell_changes(milliseconds(vm.wall_clock()));
+        let waits = call.endpoint() == FEED_PATH
+            && self.is_honest(FEED_PATH)
+            && vm.monotonic() < deadline(call)
+            && !self.feed.news(call.path()).1;
+        if waits { None } else { self.answer_now(call, vm) }
+    }
+
+    /// The same without waiting for news.
+    pub fn answer_now(&mut self, call: &HttpCall, vm: &Vm) -> Option<HttpAnswer> {
+        let mood = self.moods.get(call.endpoint()).cloned().unwrap_or_default();
         match &mood {
             Mood::Silent => return None,
             Mood::MadeUp(answer) => return Some(answer.clone()),
@@ -170,20 +206,19 @@ impl FakeSidecar {
             | Mood::Replayed
             | Mood::Says(..) => {}
         }
-        self.seen.push((call.path().to_owned(), call.json()));
+        self.seen.push((call.endpoint().to_owned(), call.json()));
         let request = RequestParts { method: call.method(), path: call.path(), body: &call.body };
         let header = call.header(MAC_HEADER).unwrap_or_default().as_bytes();
-        let now = UnixSeconds(now_seconds);
+        let now = UnixSeconds(vm.wall_clock().as_secs());
         let verified = mac::verify_request(&self.secret, request, header, now, WINDOW_SECONDS);
         let nonce = match verified {
             Ok(nonce) if !self.nonces.contains(&nonce) => nonce,
             Ok(_) | Err(_) => return Some(HttpAnswer::new(401, &[], "")),
         };
         self.nonces.insert(nonce);
-        let (status, body) = if let Mood::Says(status, body) = &mood {
-            (*status, body.clone())
-        } else {
-            (200, self.truth(call).to_string().into_bytes())
+        let (status, body) = match &mood {
+            Mood::Says(status, body) => (*status, body.clone()),
+            _ => self.truth(call).map_or((400, Vec::new()), |body| (200, body)),
         };
         Some(self.signed(&mood, nonce, status, body))
     }
@@ -203,34 +238,32 @@ impl FakeSidecar {
         HttpAnswer::new(status, &[(MAC_HEADER, &header)], body)
     }
 
-    /// What an honest sidecar has to say.
-    fn truth(&mut self, call: &HttpCall) -> Value {
-        match call.path() {
-            SNAPSHOT_PATH => self.snapshot(),
-            API_KEY_LOOKUP_PATH => {
-                let asked = call.json();
-                let id = asked.get("id").and_then(Value::as_str).unwrap_or_default();
-                json!({
-                    "record": self.api_keys.get(id),
-                    "valid_for_seconds": self.valid_for_seconds,
-                    "api_key_revision": self.api_key_revision,
-                })
-            }
-            AUDIT_PATH => self.take_events(&call.json()),
-            _ => Value::Null,
+    /// What an honest sidecar has to say; `None` to a question without a meaning.
+    fn truth(&mut self, call: &HttpCall) -> Option<Vec<u8>> {
+        match call.endpoint() {
+            AUDIT_PATH => Some(self.take_events(&call.json()).to_string().into_bytes()),
+            UNKNOWN_KEY_PATH => Some(b"{}".to_vec()),
+            _ => self.feed.body(call.path()).ok(),
         }
     }
 
-    fn snapshot(&self) -> Value {
-        let sets = self.key_sets.iter();
-        let sets: Vec<Value> =
-            sets.map(|(issuer, jwks)| json!({"issuer": issuer, "jwks": jwks})).collect();
-        json!({
-            "generation": format!("{}.{}", self.api_key_revision, self.key_sets.len()),
-            "api_key_revision": self.api_key_revision,
-            "api_key_digest_key": base64url::encode(self.digest_key.expose()),
-            "key_sets": sets,
-        })
+    /// Brings what a test changed into the feed.
+    fn tell_changes(&mut self, now_ms: u64) {
+        self.feed.set_key_sets(&self.key_sets, now_ms);
+        if self.told == self.api_keys {
+            return;
+        }
+        let gone = self.told.keys().filter(|id| !self.api_keys.contains_key(*id));
+        for id in gone {
+            self.feed.forget_api_key(id, now_ms);
+        }
+        for (id, record) in &self.api_keys {
+            if self.told.get(id) != Some(record) {
+                // A record that cannot be written is one that no sidecar could have.
+                let _ = self.feed.put_api_key(record, now_ms);
+            }
+        }
+        self.told = self.api_keys.clone();
     }
 
     fn take_events(&mut self, batch: &Value) -> Value {
@@ -245,4 +278,12 @@ impl FakeSidecar {
         }
         json!({"acknowledged": *highest})
     }
+}
+
+fn deadline(call: &HttpCall) -> Duration {
+    call.made_at.saturating_add(Duration::from_millis(FakeFeed::wait_of(call.path())))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

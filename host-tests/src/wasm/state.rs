@@ -8,6 +8,7 @@ use wasmtime::{StoreLimits, StoreLimitsBuilder};
 
 use super::abi::{Headers, MapKind, Status};
 use super::call::{HttpAnswer, HttpCall};
+use super::cost::SharedUse;
 use super::faults::Faults;
 use super::stream::{LocalResponse, Progress, Stream};
 use super::world::World;
@@ -78,6 +79,8 @@ pub(super) struct State {
     pub(super) calls_fail: bool,
     pub(super) random: u64,
     pub(super) limits: StoreLimits,
+    /// What the callback that runs has done with shared data.
+    pub(super) shared: SharedUse,
 }
 
 impl State {
@@ -106,6 +109,7 @@ impl State {
             faults,
             calls_fail: false,
             limits: StoreLimitsBuilder::new().memory_size(MAX_MEMORY_BYTES).build(),
+            shared: SharedUse::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use wasmtime::{Instance, Store, Val};
 
 use super::abi::{Headers, lower_names};
 use super::artifact::{Artifact, artifact};
+use super::cost::{Cost, Costs, SharedUse};
 use super::state::{Root, Setup, State};
 use super::stream::{Outcome, Progress, Request, Stream, StreamId};
 use super::world::World;
@@ -31,6 +32,7 @@ pub struct Vm {
     next_context: u32,
     pub(super) trap: Option<String>,
     pub(super) fuel_used: u64,
+    pub(super) costs: Costs,
     pub(super) finished: BTreeMap<StreamId, Stream>,
     pub(super) hung: Vec<StreamId>,
     pub(super) generation: u64,
@@ -66,6 +68,7 @@ impl Vm {
             next_context: first_context,
             trap: None,
             fuel_used: 0,
+            costs: Costs::default(),
             finished: BTreeMap::new(),
             hung: Vec::new(),
             generation,
@@ -165,6 +168,7 @@ impl Vm {
         fresh.hung = std::mem::take(&mut self.hung);
         fresh.hung.extend(self.store.data().streams.keys().copied().map(StreamId));
         fresh.finished = std::mem::take(&mut self.finished);
+        fresh.costs = std::mem::take(&mut self.costs);
         *self = fresh;
         Ok(())
     }
@@ -190,6 +194,7 @@ impl Vm {
         let state = self.store.data_mut();
         state.current = context;
         state.effective = 0;
+        state.shared = SharedUse::default();
         let all: Vec<Val> = std::iter::once(&context)
             .chain(arguments)
             .map(|argument| Val::I32(argument.cast_signed()))
@@ -199,6 +204,7 @@ impl Vm {
         let fuelled = self.store.set_fuel(fuel);
         let ended = fuelled.and_then(|()| export.call(&mut self.store, &all, &mut results));
         self.fuel_used = fuel.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        self.costs.add(name, Cost { fuel: self.fuel_used, shared: self.store.data().shared });
         if let Err(error) = ended {
             self.trap = Some(format!("{error:?}"));
             self.store.data_mut().deferred.clear();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::abi::Status;
+use super::cost::Costs;
 use super::faults::When;
 use super::state::LogLine;
 use super::stream::StreamId;
@@ -42,6 +43,39 @@ impl Vm {
     /// Fuel that the last callback used: about one unit per wasm instruction.
     pub fn fuel_used_by_last_callback(&self) -> u64 {
         self.fuel_used
+    }
+
+    /// What callbacks have cost since [`Self::forget_costs`].
+    pub fn costs(&self) -> &Costs {
+        &self.costs
+    }
+
+    /// Begins the count of costs anew.
+    pub fn forget_costs(&mut self) {
+        self.costs = Costs::default();
+    }
+
+    /// All keys in the shared data of the process.
+    pub fn shared_keys(&self) -> Vec<Vec<u8>> {
+        self.store.data().world().shared_keys(&self.store.data().setup.vm_id)
+    }
+
+    /// What any filter of the process can read.
+    pub fn shared_get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let state = self.store.data();
+        state.world().shared_get(&state.setup.vm_id, key).map(|(value, _)| value)
+    }
+
+    /// What any filter of the process can write.
+    pub fn shared_set(&mut self, key: &[u8], value: Vec<u8>) {
+        let state = self.store.data();
+        // Without a CAS number it always writes.
+        let _ = state.world().shared_set(&state.setup.vm_id, key, value, 0);
+    }
+
+    /// The VM dies, as of a trap.
+    pub fn kill(&mut self) {
+        self.trap = Some("killed by the test".to_owned());
     }
 
     /// Everything that the VM has logged.

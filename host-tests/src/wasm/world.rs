@@ -1,6 +1,6 @@
 //! What several VMs of one Envoy process have in common: clock, shared data, queues and metrics.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::abi::Status;
@@ -15,7 +15,7 @@ pub(super) struct World {
     pub(super) wall: Duration,
     /// Time since some start, never set back: WASI clock 1, timers and deadlines.
     pub(super) monotonic: Duration,
-    shared: BTreeMap<(String, Vec<u8>), (Vec<u8>, u32)>,
+    shared: HashMap<(String, Vec<u8>), (Vec<u8>, u32)>,
     last_cas: u32,
     generations: u64,
     queues: Vec<Queue>,
@@ -45,7 +45,7 @@ impl World {
         Self {
             wall: START,
             monotonic: Duration::from_secs(1_000),
-            shared: BTreeMap::new(),
+            shared: HashMap::new(),
             last_cas: 0,
             generations: 0,
             queues: Vec::new(),
@@ -85,6 +85,11 @@ impl World {
         self.last_cas = self.last_cas.saturating_add(1);
         self.shared.insert(slot, (value, self.last_cas));
         Ok(())
+    }
+
+    pub(super) fn shared_keys(&self, vm_id: &str) -> Vec<Vec<u8>> {
+        let of_vm = self.shared.keys().filter(|(known, _)| known == vm_id);
+        of_vm.map(|(_, key)| key.clone()).collect()
     }
 
     pub(super) fn shared_bytes(&self) -> usize {

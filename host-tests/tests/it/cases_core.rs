@@ -1,17 +1,24 @@
 //! The decision cases in process: the gate without any host.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use wardgate_core::base64url;
 use wardgate_core::config::plugin::PluginConfig;
+use wardgate_core::feed::live::desk::Desk;
+use wardgate_core::feed::live::{LocalMemory, Member, MemberLimits, Now, SharedMemory};
 use wardgate_core::gate::intake::{Field, canonical};
-use wardgate_core::gate::{Edge, Gate, Note, Request, Seed, Step};
+use wardgate_core::gate::{
+    Around, Edge, Environment, Gate, Note, Request, Seed, SharedMember, Step,
+};
 use wardgate_core::jwk::Key;
+use wardgate_core::secret::Secret;
 use wardgate_core::token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures};
-use wardgate_core::wire::{ApiKeyLookupAnswer, Snapshot};
+use wardgate_core::wire::feed::Settings;
 use wardgate_host_tests::cases::{
     ApiKeyFixture, BuiltRequest, Case, CaseFile, DIGEST_KEY, Decision, Keys, Level, build_request,
     load_all,
@@ -19,7 +26,11 @@ use wardgate_host_tests::cases::{
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::generate().expect("keys"));
 
-struct InProcess;
+/// Where the tables of the feed stand.
+#[derive(Default)]
+struct InProcess {
+    memory: LocalMemory,
+}
 
 impl SignatureCheck for InProcess {
     fn check(
@@ -37,9 +48,13 @@ impl Edge for InProcess {
     fn source_address(&self) -> Vec<u8> {
         b"192.0.2.1".to_vec()
     }
+
+    fn shared_memory(&self) -> &dyn SharedMemory {
+        &self.memory
+    }
 }
 
-fn gate(file: &CaseFile, now_nanoseconds: u64) -> Gate {
+fn gate(file: &CaseFile, fixtures: &[ApiKeyFixture], edge: &InProcess, now: u64) -> Gate {
     let mut config = json!({
         "policy": file.policy(&KEYS).expect("a policy"),
         // Many bad credentials come from one address here.
@@ -49,22 +64,38 @@ fn gate(file: &CaseFile, now_nanoseconds: u64) -> Gate {
         config["feed"] = json!({});
     }
     let config = PluginConfig::parse(config.to_string().as_bytes()).expect("a configuration");
-    let environment = KEYS.environment();
-    let look_up = |name: &str| {
-        environment.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
-    };
-    let seed = Seed([1, 2, 3, 4]);
-    let mut gate = Gate::new(&config, &look_up, seed, None)
+    let variables = KEYS.environment();
+    let environment = Environment::new(move |name| {
+        variables.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
+    });
+    let feed = file.needs_sidecar().then(|| member(fixtures, edge, now));
+    let around = Around { feed, ..Around::default() };
+    let mut gate = Gate::new(&config, environment, Seed([1, 2, 3, 4]), around)
         .unwrap_or_else(|problems| panic!("{}: {problems:#?}", file.name));
-    let snapshot = Snapshot {
-        generation: "1".to_owned(),
-        api_key_revision: 1,
-        api_key_digest_key: base64url::encode(&DIGEST_KEY),
-        key_sets: Vec::new(),
-    };
-    gate.advance(now_nanoseconds);
-    gate.apply_snapshot(&snapshot).expect("a snapshot");
+    gate.advance(now);
+    gate.take_settings();
     gate
+}
+
+/// A VM's part in the feed that has heard everything.
+fn member(fixtures: &[ApiKeyFixture], edge: &InProcess, now: u64) -> SharedMember {
+    let secret = Secret::new(vec![3; 32]);
+    let settings = Settings {
+        generation: "1".to_owned(),
+        api_key_digest_key: base64url::encode(&DIGEST_KEY),
+        api_key_prefixes: Vec::new(),
+        key_sets: Vec::new(),
+        policy: None,
+    };
+    let mut desk = Desk::new(&secret, settings);
+    for fixture in fixtures {
+        desk.set_api_key(fixture.record.clone(), 0);
+    }
+    let limits = MemberLimits { max_stale_nanoseconds: u64::MAX };
+    let mut member = Member::new("wardgate_sidecar", &secret, limits, [5; 32]).expect("a member");
+    let now = Now { monotonic: now, wall_seconds: now / 1_000_000_000 };
+    assert!(desk.serve(&mut member, &edge.memory, now), "the member is ready");
+    Rc::new(RefCell::new(member))
 }
 
 /// What came of a request: as the access log, the upstream and the client see it.
@@ -77,7 +108,7 @@ struct Seen {
     grpc_status: i32,
 }
 
-fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], now: u64) -> Seen {
+fn decide(gate: &mut Gate, request: &BuiltRequest, edge: &InProcess, now: u64) -> Seen {
     let mut fields: Vec<Field<'_>> = vec![
         (b":method", request.method.as_bytes()),
         (b":path", &request.path),
@@ -90,47 +121,35 @@ fn decide(gate: &mut Gate, request: &BuiltRequest, fixtures: &[ApiKeyFixture], n
         .map(|(name, value)| (name.to_ascii_lowercase(), value.as_slice()))
         .collect();
     fields.extend(headers.iter().map(|(name, value)| (name.as_slice(), *value)));
-    let mut may_look_up = true;
-    loop {
-        let request = Request { fields: &fields, now_nanoseconds: now, may_look_up };
-        match gate.decide(request, &InProcess) {
-            Step::LookUpApiKey(id) => {
-                let mut records = fixtures.iter().map(|fixture| &fixture.record);
-                let record = records.find(|record| record.id == id).cloned();
-                let answer =
-                    ApiKeyLookupAnswer { record, valid_for_seconds: 60, api_key_revision: 1 };
-                gate.api_key_answered(&id, &answer).expect("an answer of the time");
-                may_look_up = false;
+    match gate.decide(Request { fields: &fields, now_nanoseconds: now }, edge) {
+        Step::Forward(forward) => {
+            let set = &forward.principal.headers;
+            let mut headers: Vec<(Vec<u8>, Vec<u8>)> = headers
+                .iter()
+                .filter(|(name, _)| forward.remove.iter().all(|other| other[..] != name[..]))
+                .filter(|(name, _)| set.iter().all(|(other, _)| other.as_bytes() != name))
+                .map(|(name, value)| (name.clone(), value.to_vec()))
+                .collect();
+            let set = set.iter().map(|(name, value)| (name.clone().into(), value.clone()));
+            headers.extend(set);
+            Seen {
+                note: forward.note,
+                headers,
+                status: 200,
+                answer_headers: Vec::new(),
+                grpc_status: -1,
             }
-            Step::Forward(forward) => {
-                let set = &forward.principal.headers;
-                let mut headers: Vec<(Vec<u8>, Vec<u8>)> = headers
-                    .iter()
-                    .filter(|(name, _)| forward.remove.iter().all(|other| other[..] != name[..]))
-                    .filter(|(name, _)| set.iter().all(|(other, _)| other.as_bytes() != name))
-                    .map(|(name, value)| (name.clone(), value.to_vec()))
-                    .collect();
-                let set = set.iter().map(|(name, value)| (name.clone().into(), value.clone()));
-                headers.extend(set);
-                return Seen {
-                    note: forward.note,
-                    headers,
-                    status: 200,
-                    answer_headers: Vec::new(),
-                    grpc_status: -1,
-                };
-            }
-            Step::Answer(answer, note) => {
-                let grpc = answer.grpc_status >= 0;
-                let header = |(name, value): (&str, String)| (name.to_owned(), value);
-                return Seen {
-                    note,
-                    headers: Vec::new(),
-                    // Envoy answers a gRPC client with 200 and trailers.
-                    status: if grpc { 200 } else { answer.status },
-                    answer_headers: answer.headers.into_iter().map(header).collect(),
-                    grpc_status: answer.grpc_status,
-                };
+        }
+        Step::Answer(answer, note) => {
+            let grpc = answer.grpc_status >= 0;
+            let header = |(name, value): (&str, String)| (name.to_owned(), value);
+            Seen {
+                note,
+                headers: Vec::new(),
+                // Envoy answers a gRPC client with 200 and trailers.
+                status: if grpc { 200 } else { answer.status },
+                answer_headers: answer.headers.into_iter().map(header).collect(),
+                grpc_status: answer.grpc_status,
             }
         }
     }
@@ -183,13 +202,17 @@ fn every_case_is_decided_in_process_as_it_expects() {
     let mut count = 0;
     for file in &files {
         let fixtures = KEYS.api_keys(file, now_seconds).expect("API keys");
-        let mut gate = gate(file, now);
+        let edge = InProcess::default();
+        let mut gate = gate(file, &fixtures, &edge, now);
         for case in file.cases.iter().filter(|case| case.levels.contains(&Level::Core)) {
             count += 1;
             let request = build_request(file, case, &KEYS, now_seconds).expect("a request");
             // The second time what was found is in the caches: nothing else may come of it.
-            for round in ["first", "again"] {
-                let seen = decide(&mut gate, &request, &fixtures, now);
+            for _ in 0..case.before {
+                decide(&mut gate, &request, &edge, now);
+            }
+            for round in case.runs() {
+                let seen = decide(&mut gate, &request, &edge, now);
                 let found = differences(case, &seen);
                 if !found.is_empty() {
                     failures.insert(format!("{}: {} ({round})", file.name, case.name), found);

@@ -44,8 +44,7 @@ impl Stand {
             "failure_limit": {"failures": 0},
         });
         if file.needs_sidecar() {
-            configuration["feed"] =
-                json!({"poll_interval_milliseconds": 50, "timeout_milliseconds": 5000});
+            configuration["feed"] = json!({"timeout_milliseconds": 5000});
         }
         let variables = keys.environment();
         let mut names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
@@ -159,11 +158,14 @@ fn every_case_is_decided_in_envoy_as_expected() {
         for (number, case) in cases.iter().enumerate() {
             let built = build_request(&file, case, &keys, now()).unwrap();
             let request = Request::new(&built.method, &built.path).header("host", &built.host);
-            let request = request.header("x-case", format!("case-{number}"));
             let request = built
                 .headers
                 .iter()
                 .fold(request, |request, (name, value)| request.header(name, value));
+            for _ in 0..case.before {
+                stand.send(&request);
+            }
+            let request = request.header("x-case", format!("case-{number}"));
             let answer = stand.send(&request);
             for wrong in wrong_answer(case, &answer) {
                 failures.push(format!("{}: {}: {wrong}", file.name, case.name));

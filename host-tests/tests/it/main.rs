@@ -12,6 +12,7 @@
 )]
 
 mod cases_core;
+mod chaos;
 mod docker_compose;
 mod docker_support;
 mod envoy_cases;
@@ -28,7 +29,9 @@ mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;
 mod wasm_faults;
+mod wasm_feed;
 mod wasm_hostile;
+mod wasm_million;
 mod wasm_requests;
 mod wasm_sidecar;
 mod wasm_support;

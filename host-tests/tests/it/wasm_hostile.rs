@@ -260,13 +260,13 @@ fn a_tick_stays_within_its_budget_of_work() {
 
 #[test]
 fn signatures_in_wasm_stay_within_their_budget() {
-    let mut vm = host().config(&config()).without_verify_signature().start().unwrap();
-    let mut sidecar = wardgate_host_tests::wasm::FakeSidecar::new(crate::wasm_support::SECRET);
-    sidecar.serve(&mut vm);
-    let stream = vm.open(read_with(&reader_token()));
-    let used = vm.fuel_used_by_last_callback();
+    let host = host().config(&config()).without_verify_signature();
+    let mut gate = Gate::of(host.start().unwrap());
+    gate.settle();
+    let stream = gate.vm.open(read_with(&reader_token()));
+    let used = gate.vm.fuel_used_by_last_callback();
     println!("ES256 in wasm: {used}");
-    assert_forwarded(&vm.outcome(stream));
+    assert_forwarded(&gate.vm.outcome(stream));
     // The budget is 1.5 ms; signatures are the code that does most at once.
     assert!(used < 3 * FUEL_PER_MILLISECOND, "{used}");
 }

@@ -37,12 +37,12 @@ fn a_role_inherits() {
 
 #[test]
 fn without_verify_signature_the_same_is_decided_in_wasm() {
-    let mut vm = host().config(&config()).without_verify_signature().start().unwrap();
-    let mut sidecar = wardgate_host_tests::wasm::FakeSidecar::new(crate::wasm_support::SECRET);
-    sidecar.serve(&mut vm);
-    assert_forwarded(&vm.request(read_with(&reader_token())));
+    let host = host().config(&config()).without_verify_signature();
+    let mut gate = Gate::of(host.start().unwrap());
+    gate.settle();
+    assert_forwarded(&gate.vm.request(read_with(&reader_token())));
     let forged = Issuer::stranger().sign(&claims("ann", &["viewer"]));
-    assert_refused(&vm.request(read_with(&forged)), "token-signature-invalid");
+    assert_refused(&gate.vm.request(read_with(&forged)), "token-signature-invalid");
 }
 
 #[test]
@@ -199,7 +199,8 @@ fn decisions_are_counted_by_reason() {
     gate.vm.request(read_with(&reader_token()));
     gate.vm.request(Request::new("GET", "/items/1"));
     gate.vm.request(Request::new("GET", "/items/1"));
-    gate.vm.tick();
+    // Counted up where it costs no request anything.
+    gate.pass(Duration::from_secs(1));
     let metrics = gate.vm.metrics();
     assert_eq!(metrics["wardgate.requests.permitted"], 1);
     assert_eq!(metrics["wardgate.requests.denied.credential-missing"], 2);
@@ -246,11 +247,8 @@ fn an_address_that_guesses_is_stopped_before_any_signature_is_checked() {
 #[test]
 fn a_client_that_goes_away_at_any_moment_harms_nobody() {
     let mut gate = Gate::ready(&config());
-    let key = gate.sidecar.add_api_key(1, "ci", &["viewer"]);
-    let gone = gate.vm.open(crate::wasm_support::read_with_key(&key));
-    assert_eq!(gate.vm.outcome(gone), Outcome::Paused);
+    let gone = gate.vm.open(read_with(&reader_token()));
     gate.vm.close(gone);
-    gate.sidecar.serve(&mut gate.vm);
     assert_forwarded(&gate.vm.request(read_with(&reader_token())));
     gate.assert_sound();
 }

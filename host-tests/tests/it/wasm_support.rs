@@ -8,7 +8,6 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url::encode;
-use wardgate_core::wire::SNAPSHOT_PATH;
 use wardgate_host_tests::wasm::{
     FakeSidecar, Host, HttpCall, Outcome, Request, START, Vm, capabilities,
 };
@@ -145,7 +144,11 @@ pub(crate) fn host() -> Host {
 impl Gate {
     /// Started with this configuration; the sidecar has not been heard yet.
     pub(crate) fn unheard(config: &Value) -> Self {
-        let vm = host().config(config).start().unwrap();
+        Self::of(host().config(config).start().unwrap())
+    }
+
+    /// This VM with a sidecar of its own, which it has not heard yet.
+    pub(crate) fn of(vm: Vm) -> Self {
         Self { vm, sidecar: FakeSidecar::new(SECRET) }
     }
 
@@ -156,17 +159,22 @@ impl Gate {
         gate
     }
 
-    /// Serves what waits, ticks, and serves again.
+    /// Lets time pass until the gate has heard the sidecar and loaded its tables, and a moment more.
     pub(crate) fn settle(&mut self) {
-        self.sidecar.serve(&mut self.vm);
-        self.vm.tick();
-        self.sidecar.serve(&mut self.vm);
+        for _ in 0..100 {
+            self.pass(Duration::from_millis(20));
+            let outcome = self.vm.request(Request::new("GET", "/.wardgate/healthz"));
+            if outcome.status() == Some(200) {
+                return self.pass(Duration::from_millis(100));
+            }
+        }
     }
 
-    /// Lets time pass in steps of 50 ms with the sidecar answering at once.
+    /// Lets time pass in steps of a tick with the sidecar answering at once.
     pub(crate) fn pass(&mut self, time: Duration) {
-        let step = Duration::from_millis(50);
+        let step = Duration::from_millis(10);
         let mut left = time;
+        self.sidecar.serve(&mut self.vm);
         while !left.is_zero() {
             let now = step.min(left);
             self.vm.advance(now);
@@ -188,12 +196,7 @@ impl Gate {
 
     /// The waiting calls of this path.
     pub(crate) fn calls_to(&self, path: &str) -> Vec<HttpCall> {
-        self.vm.calls().into_iter().filter(|call| call.path() == path).collect()
-    }
-
-    /// How many questions of this path the sidecar has answered.
-    pub(crate) fn seen(&self, path: &str) -> usize {
-        self.sidecar.seen.iter().filter(|(seen, _)| seen == path).count()
+        self.vm.calls().into_iter().filter(|call| call.endpoint() == path).collect()
     }
 
     /// Fails if the VM has died or done what Envoy takes ill.
@@ -217,9 +220,4 @@ pub(crate) fn assert_forwarded(outcome: &Outcome) {
 #[track_caller]
 pub(crate) fn assert_refused(outcome: &Outcome, reason: &str) {
     assert_eq!(outcome.reason().as_deref(), Some(reason), "{outcome:?}");
-}
-
-/// The snapshot call that every VM makes when it starts.
-pub(crate) fn snapshot_calls(gate: &Gate) -> usize {
-    gate.calls_to(SNAPSHOT_PATH).len()
 }

@@ -7,17 +7,19 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use wardgate_core::feed::bucket::BucketKey;
+use wardgate_core::secret::Secret;
 
 use super::Failure;
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
-use crate::config::Loaded;
+use crate::config::{Config, Loaded, StoreSettings};
 use crate::desk::Desk;
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::issuers::Issuers;
 use crate::keeper::Keeper;
+use crate::limits::{AddressLimit, LeaseServer, Ledger};
 use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
@@ -95,6 +97,11 @@ async fn open(
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
+    let ledger = match loaded.store {
+        StoreSettings::Embedded(_) => Ledger::in_memory(),
+        StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
+    };
+    let public_limit = public_limit(config, clock.clone(), random)?;
     let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
     let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
@@ -124,6 +131,8 @@ async fn open(
         refused_logged_at: AtomicU64::new(0),
         revocation_keep_seconds: config.revocations.keep_seconds.0,
         bodies: BodyBudget::new(&config.limits),
+        leases: LeaseServer::new(ledger, clock.clone(), config.internal.window_seconds.0),
+        public_limit: Arc::new(public_limit),
         limits: config.limits.clone(),
         clock,
     };
@@ -159,6 +168,13 @@ fn upkeep(loaded: &Loaded, app: &App) -> Upkeep {
         metrics: Arc::clone(&app.metrics),
         interval: Duration::from_secs(loaded.config.store.clean_up_interval_seconds.0),
     }
+}
+
+fn public_limit(config: &Config, clock: Clock, random: Random) -> Result<AddressLimit, Failure> {
+    let secret = Secret::new(random.bytes::<32>().map_err(Failure::failed)?.to_vec());
+    let limits = &config.limits;
+    let per_minute = limits.requests_per_minute_per_address.0;
+    Ok(AddressLimit::new("public", per_minute, limits, clock, &secret))
 }
 
 async fn listen(loaded: &Loaded) -> Result<Listeners, Failure> {

@@ -156,6 +156,12 @@ section! {
         pub bodies_in_flight_bytes: Bounded<262_144, 4_294_967_296>, default(Bounded(67_108_864), 67_108_864);
         /// Open connections of one listener; more wait.
         pub connections: Bounded<1, 100_000>, default(Bounded(4096), 4096);
+        /// Requests that one address may make of the public listener per minute, and at once; of
+        /// IPv6 each network of 64 bits. 0 switches it off.
+        pub requests_per_minute_per_address: Bounded<0, 1_000_000>, default(Bounded(600), 600);
+        /// How many proxies of yours a request to the public listener passes, each of which appends
+        /// to `x-forwarded-for`; 0: the peer is the client.
+        pub trusted_proxy_hops: Bounded<0, 10>, default(Bounded(0), 0);
         /// Time for the head of a request to arrive, in milliseconds.
         pub header_timeout_milliseconds: Bounded<100, 60_000>, default(Bounded(5000), 5000);
         /// Time for a request to be answered, in milliseconds.
@@ -226,6 +232,8 @@ impl Default for LimitsSection {
             body_bytes: Bounded(2_097_152),
             bodies_in_flight_bytes: Bounded(67_108_864),
             connections: Bounded(4096),
+            requests_per_minute_per_address: Bounded(600),
+            trusted_proxy_hops: Bounded(0),
             header_timeout_milliseconds: Bounded(5000),
             request_timeout_milliseconds: Bounded(30_000),
             idle_timeout_seconds: Bounded(120),

@@ -5,8 +5,9 @@
 //! the window. It gains nothing. The answer is bound to the old nonce, so no filter that waits for
 //! another believes it. Snapshot and look-up change nothing and say what whoever could record the
 //! request could read, or get by passing on the request itself instead of recording it. Events count
-//! once by incarnation and sequence, far longer than the window. Remembering nonces would cost a
-//! bound, and whoever fills it stops every filter.
+//! once by incarnation and sequence, far longer than the window. Remembering all nonces would cost a
+//! bound, and whoever fills it stops every filter; only pieces of rate limits, which a filter can
+//! give back, remember theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,11 +18,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::de::DeserializeOwned;
 use wardgate_core::wire::mac::{
     MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request,
 };
+use wardgate_core::wire::rate::{RATE_LEASES_PATH, RateLeases, RateLeasesAnswer};
 use wardgate_core::wire::{
     API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyLookup, ApiKeyLookupAnswer, AuditAnswer, AuditBatch,
     SNAPSHOT_PATH, Snapshot,
@@ -30,6 +32,7 @@ use wardgate_core::wire::{
 use super::problem::Problem;
 use crate::app::App;
 use crate::audit::AuditError;
+use crate::limits::LeaseError;
 use crate::metrics::{LookupLabels, RefusedLabels};
 
 /// Longest answer that is signed; the longest today is a snapshot of some kilobytes.
@@ -40,6 +43,7 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route(SNAPSHOT_PATH, get(snapshot))
         .route(API_KEY_LOOKUP_PATH, post(lookup))
         .route(AUDIT_PATH, post(audit))
+        .route(RATE_LEASES_PATH, post(rate_leases))
         .merge(super::internal_feed::router())
         // Around the routes only: what has no route is answered 404 and never read by a filter.
         .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
@@ -72,6 +76,18 @@ async fn audit(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<AuditAns
     }
 }
 
+async fn rate_leases(
+    State(app): State<Arc<App>>,
+    Extension(nonce): Extension<Nonce>,
+    body: Bytes,
+) -> Result<Json<RateLeasesAnswer>, Problem> {
+    let question: RateLeases = parse(&body)?;
+    app.leases.answer(&question, nonce).await.map(Json).map_err(|error| match error {
+        LeaseError::Malformed(why) => Problem::malformed(why),
+        LeaseError::Store(_) => Problem::internal(&error),
+    })
+}
+
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| {
         // Line and column, never the content: it may be an event with personal data.
@@ -81,7 +97,7 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 }
 
 async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let held = match app.bodies.read(parts.uri.path(), body).await {
         Ok(held) => held,
         Err(error) => return Problem::from(error).into_response(),
@@ -92,6 +108,7 @@ async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next)
         Ok(nonce) => nonce,
         Err(reason) => return refuse(&app, reason),
     };
+    parts.extensions.insert(nonce);
     let body = Body::from(held.bytes.clone());
     let response = next.run(Request::from_parts(parts, body)).await;
     // What was made of the body is gone now too.

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::connection::{Requests, TimedStream};
 use crate::config::LimitsSection;
+use crate::limits::Peer;
 
 /// Streams of one HTTP/2 connection at a time; Envoy opens another connection for more.
 const MAX_STREAMS: u32 = 128;
@@ -137,8 +138,10 @@ impl Listener {
                 accepted = accept(&self.kind, &places) => accepted,
             };
             match accepted {
-                Ok((Stream::Tcp(stream), place)) => server.spawn(stream, place),
-                Ok((Stream::Unix(stream), place)) => server.spawn(stream, place),
+                Ok((Stream::Tcp(stream, peer), place)) => {
+                    server.spawn(stream, Peer(Some(peer)), place);
+                }
+                Ok((Stream::Unix(stream), place)) => server.spawn(stream, Peer(None), place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -161,7 +164,7 @@ fn bound(path: &Path, mode: u32) -> io::Result<OwnedFd> {
 }
 
 enum Stream {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, SocketAddr),
     Unix(tokio::net::UnixStream),
 }
 
@@ -172,10 +175,10 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let stream = match kind {
         Kind::Tcp(listener) => {
-            let (stream, _) = listener.accept().await?;
+            let (stream, peer) = listener.accept().await?;
             // Small answers go out at once; without this they wait for the peer's acknowledgement.
             stream.set_nodelay(true)?;
-            Stream::Tcp(stream)
+            Stream::Tcp(stream, peer)
         }
         Kind::Unix(listener, _) => Stream::Unix(listener.accept().await?.0),
     };
@@ -189,7 +192,7 @@ struct Server {
 }
 
 impl Server {
-    fn spawn<S>(&self, stream: S, place: tokio::sync::OwnedSemaphorePermit)
+    fn spawn<S>(&self, stream: S, peer: Peer, place: tokio::sync::OwnedSemaphorePermit)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -198,7 +201,8 @@ impl Server {
         let requests = Requests::default();
         let stream = TokioIo::new(TimedStream::new(stream, first, idle, requests.clone()));
         let router = TowerToHyperService::new(self.router.clone());
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(peer);
             let under_way = requests.begin();
             let answer = router.call(request);
             async move {

@@ -19,12 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
+pub(crate) use problem::Problem;
 
 use crate::app::App;
+use crate::limits::limit_by_address;
 
 /// The listeners, bound and ready to serve.
 pub struct Listeners {
@@ -38,7 +41,8 @@ pub struct Listeners {
 
 /// Router of the public listener.
 pub fn public_router(app: &Arc<App>) -> Router {
-    observe::layer(public::router(), "public", app)
+    let limit = from_fn_with_state(Arc::clone(&app.public_limit), limit_by_address);
+    observe::layer(public::router().layer(limit), "public", app)
 }
 
 /// Router of the internal listener.

@@ -19,6 +19,7 @@ use crate::random::Random;
 use crate::seal::{Sealed, StoreKeys};
 
 pub(in crate::store) mod ends;
+pub(in crate::store) mod limits;
 pub(in crate::store) mod logs;
 pub(in crate::store) mod races;
 pub(in crate::store) mod records;
@@ -172,6 +173,8 @@ macro_rules! all_tests {
                 what_has_ended_is_not_there_for_anyone
                 an_entry_ends_by_itself
                 a_clean_up_is_bounded_and_two_at_once_do_no_harm;
+            limits:
+                two_sidecars_hand_out_no_more_of_a_limit_than_there_is;
         }
     };
 }

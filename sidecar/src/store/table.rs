@@ -22,12 +22,14 @@ pub enum Table {
     Roles,
     /// Name to document, of small things of which there is one.
     Documents,
+    /// Account to what it owes, of rate limits across proxies, until it owes nothing.
+    RateLimits,
 }
 
 impl Table {
     /// All tables. A copy is made in this order: names come after keys, so that in a copy that was
     /// broken off no name leads nowhere.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Secrets,
         Self::SigningKeys,
         Self::ApiKeys,
@@ -36,6 +38,7 @@ impl Table {
         Self::Usage,
         Self::Roles,
         Self::Documents,
+        Self::RateLimits,
     ];
 
     /// The name of the table.
@@ -49,6 +52,7 @@ impl Table {
             Self::Usage => "usage",
             Self::Roles => "roles",
             Self::Documents => "documents",
+            Self::RateLimits => "rate_limits",
         }
     }
 
@@ -63,6 +67,7 @@ impl Table {
             Self::Usage => 6,
             Self::Roles => 7,
             Self::Documents => 8,
+            Self::RateLimits => 9,
         }
     }
 
@@ -74,7 +79,7 @@ impl Table {
     /// Whether its entries may have an end. A table is laid out for that from the beginning.
     pub const fn may_expire(self) -> bool {
         match self {
-            Self::Revocations | Self::Usage => true,
+            Self::Revocations | Self::Usage | Self::RateLimits => true,
             Self::Secrets
             | Self::SigningKeys
             | Self::ApiKeys

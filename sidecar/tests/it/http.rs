@@ -156,3 +156,24 @@ async fn http_2_is_spoken_with_prior_knowledge() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body.as_ref(), b"{\"status\":\"ok\"}");
 }
+
+#[test]
+fn an_address_that_asks_too_often_is_told_when_to_come_back() {
+    let home = Home::new();
+    home.edit("log:", "limits: {requests_per_minute_per_address: 3}\nlog:");
+    let sidecar = home.serve();
+    let ask = || {
+        let mut stream = TcpStream::connect(sidecar.public).unwrap();
+        stream.write_all(&request("GET", "/healthz", &[], b"")).unwrap();
+        Answer::read(&mut stream)
+    };
+    for _ in 0..3 {
+        assert_eq!(ask().status, 200);
+    }
+    let refused = ask();
+    assert_eq!((refused.status, &refused.json()["reason"]), (429, &json!("rate-limited")));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"public\";q=3;w=60"));
+    assert!(refused.header("ratelimit").unwrap().starts_with("\"public\";r=0;t="));
+}

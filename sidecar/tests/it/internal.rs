@@ -11,6 +11,7 @@ use wardgate_core::base64url;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::mac::{MAC_HEADER, Nonce, RequestParts, sign_request, verify_answer};
+use wardgate_core::wire::rate::RATE_LEASES_PATH;
 use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH};
 
 use crate::home::Home;
@@ -224,4 +225,32 @@ fn the_loopback_address_serves_filters_too() {
     let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.write_all(&request("GET", SNAPSHOT_PATH, &[(MAC_HEADER, &mac)], b"")).unwrap();
     assert_eq!(Answer::read(&mut stream).status, 200);
+}
+
+#[test]
+fn filters_get_pieces_of_a_global_limit_and_a_recorded_message_gets_none() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    let ask = |wanted: u64| {
+        let account = base64url::encode(&[7; 16]);
+        json!({"asks": [{
+            "account": account, "interval_nanoseconds": 3_600_000_000_000_u64, "burst": 100,
+            "used": 0, "returned": 0, "wanted": wanted,
+        }]})
+    };
+    let granted = |answer: &Answer| answer.json()["grants"][0]["granted"].as_u64().unwrap();
+    let first = filter.ask("POST", RATE_LEASES_PATH, &ask(60));
+    assert_eq!(granted(&first), 50);
+    let body = ask(60).to_string().into_bytes();
+    let mac = filter.mac("POST", RATE_LEASES_PATH, &body, new_nonce());
+    let second = filter.send("POST", RATE_LEASES_PATH, Some(&mac), &body);
+    assert_eq!(granted(&second), 25);
+    assert_eq!(second.json()["grants"][0]["limited"], json!(true));
+    let again = filter.send("POST", RATE_LEASES_PATH, Some(&mac), &body);
+    assert_eq!(granted(&again), 0);
+    assert_eq!(granted(&filter.ask("POST", RATE_LEASES_PATH, &ask(60))), 13);
+    let malformed = filter.ask("POST", RATE_LEASES_PATH, &json!({"asks": [{"account": "AA"}]}));
+    assert_eq!(malformed.status, 400);
+    refused(&filter.send("POST", RATE_LEASES_PATH, None, &body));
 }

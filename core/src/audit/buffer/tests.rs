@@ -16,6 +16,7 @@ fn event() -> Event<'static> {
         request_id: b"",
         source_address: None,
         shadow_route: None,
+        limit: None,
         previous_secret: false,
     }
 }

@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::work;
+
 /// Enough to keep one worker busy; more only adds queueing.
 pub(crate) const CONNECTIONS: usize = 16;
 /// Longest answer that is expected; a longer one is a mistake.
@@ -26,17 +28,12 @@ pub(crate) struct Requests {
 impl Requests {
     /// A `GET` of `path` for each header line, such as `authorization: Bearer …`.
     pub(crate) fn new(path: &str, header_lines: &[String]) -> Self {
-        // What a browser or a client library sends along.
-        let common = "host: api.example.com\r\nuser-agent: bench/1.0\r\naccept: application/json\r\n\
-                      accept-encoding: gzip\r\nx-request-start: 1\r\n";
-        let request = |line: &String| format!("GET {path} HTTP/1.1\r\n{common}{line}\r\n\r\n");
-        Self {
-            prepared: header_lines.iter().map(|line| request(line).into_bytes()).collect(),
-            next: 0,
-        }
+        let prepared = header_lines.iter().map(|line| work::request(path, line)).collect();
+        Self { prepared, next: 0 }
     }
 
-    fn take(&mut self) -> Result<&[u8]> {
+    /// Every request in turn.
+    pub(crate) fn take(&mut self) -> Result<&[u8]> {
         let at = self.next.checked_rem(self.prepared.len()).context("no requests")?;
         self.next = at.saturating_add(1);
         Ok(self.prepared.get(at).context("no requests")?)
@@ -55,6 +52,34 @@ impl Load {
         Ok(Self { connections: connections.collect::<Result<_>>()? })
     }
 
+    /// Expects this status from now on, instead of 200.
+    pub(crate) fn expect(mut self, status: &str) -> Self {
+        for connection in &mut self.connections {
+            connection.expected = format!("HTTP/1.1 {status}");
+        }
+        self
+    }
+
+    /// Sends this many requests a second until told to end, some at a time.
+    pub(crate) fn pace(
+        &mut self,
+        requests: &mut Requests,
+        per_second: f64,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<()> {
+        let at_once = u32::try_from(self.connections.len())?;
+        let start = Instant::now();
+        let mut turns = 0_u32;
+        while goes_on() {
+            self.run(requests, self.connections.len())?;
+            turns = turns.saturating_add(1);
+            let due = f64::from(turns) * f64::from(at_once) / per_second;
+            let due = Duration::from_secs_f64(due);
+            std::thread::sleep(due.saturating_sub(start.elapsed()));
+        }
+        Ok(())
+    }
+
     /// Sends `count` requests; each answer must be 200.
     pub(crate) fn run(&mut self, requests: &mut Requests, count: usize) -> Result<Duration> {
         let start = Instant::now();
@@ -65,36 +90,53 @@ impl Load {
         let mut sent = 0_usize;
         while sent < further {
             for connection in &mut self.connections {
-                connection.expect_200()?;
+                connection.expect()?;
                 connection.send(requests.take()?)?;
                 sent = sent.saturating_add(1);
             }
         }
         for connection in &mut self.connections {
-            connection.expect_200()?;
+            connection.expect()?;
         }
         Ok(start.elapsed())
     }
 }
 
-struct Connection {
+/// A connection of the load.
+pub(crate) struct Connection {
     stream: TcpStream,
+    expected: String,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> Result<Self> {
+    pub(crate) fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        Ok(Self { stream, buffer: vec![0; ANSWER_BYTES] })
+        let expected = "HTTP/1.1 200".to_owned();
+        Ok(Self { stream, expected, buffer: vec![0; ANSWER_BYTES] })
     }
 
     fn send(&mut self, request: &[u8]) -> Result<()> {
         Ok(self.stream.write_all(request)?)
     }
 
-    fn expect_200(&mut self) -> Result<()> {
+    fn expect(&mut self) -> Result<()> {
+        let answer = self.read()?;
+        if !answer.starts_with(self.expected.as_bytes()) {
+            bail!("expected {}, got: {}", self.expected, String::from_utf8_lossy(&answer));
+        }
+        Ok(())
+    }
+
+    /// Whether the request is answered with 200.
+    pub(crate) fn admits(&mut self, request: &[u8]) -> Result<bool> {
+        self.send(request)?;
+        Ok(self.read()?.starts_with(b"HTTP/1.1 200"))
+    }
+
+    fn read(&mut self) -> Result<Vec<u8>> {
         let mut filled = 0_usize;
         loop {
             let free = self.buffer.get_mut(filled..).filter(|free| !free.is_empty());
@@ -103,10 +145,7 @@ impl Connection {
             filled = filled.saturating_add(read);
             let answer = self.buffer.get(..filled).unwrap_or_default();
             if is_whole(answer)? {
-                if !answer.starts_with(b"HTTP/1.1 200") {
-                    bail!("expected 200, got: {}", String::from_utf8_lossy(answer));
-                }
-                return Ok(());
+                return Ok(answer.to_vec());
             }
         }
     }

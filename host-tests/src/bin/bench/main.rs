@@ -1,11 +1,14 @@
 //! `make bench`: what a request costs with the gate, against Envoy's own filters doing the same work.
 
+mod feed;
 mod load;
+mod million;
 mod native;
 mod plot;
 mod process;
 mod report;
 mod request;
+mod revocation;
 mod server;
 mod wasm;
 mod work;
@@ -18,7 +21,7 @@ use clap::Parser;
 /// Measures the gate against Envoy's own filters.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this group: request or wasm.
+    /// Only this group: revocation, feed, request, million or wasm.
     #[arg(long)]
     only: Option<String>,
     /// Rounds; in each, every bench runs once.
@@ -37,6 +40,13 @@ fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     let mut outcomes = Vec::new();
     let wanted = |group: &str| arguments.only.as_deref().is_none_or(|only| only == group);
+    // These have every core for everything, as where they run.
+    if wanted("revocation") && !arguments.native_only {
+        outcomes.extend(revocation::measure()?);
+    }
+    if wanted("feed") && !arguments.native_only {
+        outcomes.extend(feed::measure()?);
+    }
     if !process::leave_first_core()? {
         eprintln!("one core only: Envoy and the load share it, and figures will spread");
     }
@@ -44,10 +54,16 @@ fn main() -> Result<()> {
         outcomes.extend(request::measure(&arguments)?);
         plot::write(&root.join("docs/bench.svg"), &outcomes)?;
     }
+    if wanted("million") && !arguments.native_only {
+        outcomes.extend(million::measure(&arguments)?);
+    }
     if wanted("wasm") && !arguments.native_only {
         outcomes.extend(wasm::measure()?);
     }
-    anyhow::ensure!(!outcomes.is_empty(), "no such group; there are: request, wasm");
+    anyhow::ensure!(
+        !outcomes.is_empty(),
+        "no such group; there are: revocation, feed, request, million, wasm"
+    );
     report::write_json(&root.join("target/bench/results.json"), &outcomes)?;
     #[expect(clippy::print_stdout, reason = "the table is what was asked for")]
     {

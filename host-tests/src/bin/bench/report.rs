@@ -50,6 +50,22 @@ impl Outcome {
         }
     }
 
+    /// A part of all figures, such as 99 of a hundred; least and most are those of ten parts of the
+    /// run.
+    pub(crate) fn percentile(
+        bench: &str,
+        metric: &'static str,
+        unit: &'static str,
+        figures: &[f64],
+        part: f64,
+    ) -> Self {
+        let parts = figures.chunks(figures.len().div_ceil(10).max(1));
+        let of_parts: Vec<_> = parts.map(|figures| percentile(figures, part)).collect();
+        let mut outcome = Self::alone(bench, metric, unit, &of_parts);
+        outcome.value = percentile(figures, part);
+        outcome
+    }
+
     /// Compares with `baseline`, pair by pair: what disturbs one round disturbs both.
     pub(crate) fn compare(
         &mut self,
@@ -68,6 +84,20 @@ impl Outcome {
         self.ratio = Some(spread(&ratios).1);
         self.added_ratio = Some(spread(&added.collect::<Vec<_>>()).1);
     }
+}
+
+/// The figure below which this part of them lies, from 0 to 1.
+pub(crate) fn percentile(figures: &[f64], part: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let count = u32::try_from(sorted.len()).map_or(0.0, f64::from);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part of a count is one"
+    )]
+    let index = (count * part).ceil() as usize;
+    sorted.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
 /// Lowest, median, highest.
@@ -135,11 +165,18 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::spread;
+    use super::{percentile, spread};
 
     #[track_caller]
     fn check(rounds: &[f64], expected: (f64, f64, f64)) {
         assert_eq!(spread(rounds), expected);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_figures() {
+        let figures: Vec<_> = (1..=100).map(f64::from).collect();
+        assert_eq!((percentile(&figures, 0.5), percentile(&figures, 0.99)), (50.0, 99.0));
+        assert_eq!(percentile(&[7.0], 0.99), 7.0);
     }
 
     #[test]

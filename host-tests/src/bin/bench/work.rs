@@ -77,6 +77,13 @@ pub(crate) fn policy(issuer: &Issuer, credentials: &[&str]) -> Value {
     })
 }
 
+/// A `GET` of `path` with this header line, and with what a browser or a client library sends along.
+pub(crate) fn request(path: &str, line: &str) -> Vec<u8> {
+    let common = "host: api.example.com\r\nuser-agent: bench/1.0\r\naccept: application/json\r\n\
+                  accept-encoding: gzip\r\nx-request-start: 1\r\n";
+    format!("GET {path} HTTP/1.1\r\n{common}{line}\r\n\r\n").into_bytes()
+}
+
 /// Header lines with tokens that are seen again and again.
 pub(crate) fn cached_tokens(issuer: &Issuer) -> Result<Vec<String>> {
     header_lines(issuer, Algorithm::Rs256, CACHED_TOKENS)

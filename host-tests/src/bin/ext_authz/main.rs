@@ -19,7 +19,7 @@ use anyhow::{Result, anyhow};
 use clap::Parser;
 use wardgate_core::{
     config::plugin::PluginConfig,
-    gate::{Edge, Gate, Request, Seed, Step},
+    gate::{Around, Edge, Environment, Gate, Request, Seed, Step},
     jwk::Key,
     token::{Algorithm, SignatureCheck, SignatureVerdict, SoftwareSignatures},
 };
@@ -52,7 +52,8 @@ fn gate(config: &[u8]) -> Result<Gate> {
     let problems = |problems: Vec<_>| anyhow!("{problems:?}");
     let config = PluginConfig::parse(config).map_err(problems)?;
     let seed = Seed([1, 2, 3, 4]);
-    Gate::new(&config, &|_| None, seed, None).map_err(|found| anyhow!("{found:?}"))
+    let environment = Environment::new(|_| None);
+    Gate::new(&config, environment, seed, Around::default()).map_err(|found| anyhow!("{found:?}"))
 }
 
 /// What the service says to one request.
@@ -66,10 +67,9 @@ enum Verdict {
 fn decide(gate: &mut Gate, fields: &[(&[u8], &[u8])]) -> Verdict {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let now_nanoseconds = u64::try_from(now).unwrap_or(u64::MAX);
-    match gate.decide(Request { fields, now_nanoseconds, may_look_up: false }, &Native) {
+    match gate.decide(Request { fields, now_nanoseconds }, &Native) {
         Step::Forward(forward) => Verdict::Permit(forward.principal.headers.clone()),
         Step::Answer(answer, _) => Verdict::Deny(answer.status),
-        Step::LookUpApiKey(_) => Verdict::Deny(503),
     }
 }
 

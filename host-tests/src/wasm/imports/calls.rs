@@ -59,7 +59,9 @@ fn http_call(
     let token = state.next_token;
     state.next_token = token.wrapping_add(1);
     let root = state.root_id();
-    state.calls.insert(token, HttpCall { token, cluster, headers, body, deadline, root });
+    state
+        .calls
+        .insert(token, HttpCall { token, cluster, headers, body, deadline, made_at: now, root });
     guest.write_word(token_to, token)
 }
 

@@ -103,6 +103,7 @@ fn shared(guest: &mut Guest<'_>, key: u32, size: u32, to: u32, size_to: u32, cas
     let key = guest.read(key, size)?;
     let state = guest.state();
     let found = state.world().shared_get(&state.setup.vm_id, &key);
+    state.shared.read(found.as_ref().map_or(0, |(value, _)| value.len()));
     let (value, cas) = found.ok_or(Status::NOT_FOUND)?;
     guest.give(&value, to, size_to)?;
     guest.write_word(cas_to, cas)
@@ -119,6 +120,7 @@ fn set_shared(
     let key = guest.read(key, size)?;
     let value = guest.read(value, value_size)?;
     let state = guest.state();
+    state.shared.write(value.len());
     let written = state.world().shared_set(&state.setup.vm_id, &key, value, cas);
     Ok(written?)
 }

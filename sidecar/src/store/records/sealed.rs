@@ -17,7 +17,8 @@ fn places(table: Table) -> &'static [&'static str] {
         | Table::Revocations
         | Table::Usage
         | Table::Roles
-        | Table::Documents => &[],
+        | Table::Documents
+        | Table::RateLimits => &[],
     }
 }
 

@@ -1,0 +1,153 @@
+//! A TCP proxy that can be cut: the network between two processes, under the control of a test.
+
+use std::net::SocketAddr;
+
+use anyhow::{Result, anyhow};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    runtime::Runtime,
+    sync::watch,
+};
+
+/// Bytes that are passed on at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What becomes of bytes and connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cut {
+    /// They pass.
+    Healed,
+    /// Nothing passes and nobody is told, as with a cable that is pulled out; what was sent arrives
+    /// once the link is healed.
+    Silent,
+    /// Connections are closed, and new ones at once too.
+    Closed,
+}
+
+/// A link; it ends when dropped.
+pub struct Link {
+    address: SocketAddr,
+    state: watch::Sender<Cut>,
+    runtime: Option<Runtime>,
+}
+
+impl Link {
+    /// Listens on a free port of loopback, for connections to `target`.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has none.
+    pub fn to(target: SocketAddr) -> Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let address = listener.local_addr()?;
+        let (state, watched) = watch::channel(Cut::Healed);
+        runtime.spawn(accept(listener, target, watched));
+        Ok(Self { address, state, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Cuts or heals it.
+    pub fn set(&self, cut: Cut) {
+        self.state.send_replace(cut);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, target: SocketAddr, state: watch::Receiver<Cut>) {
+    while let Ok((near, _)) = listener.accept().await {
+        let state = state.clone();
+        // Either side hanging up is what this is about.
+        tokio::spawn(async move { drop(join(near, target, state).await) });
+    }
+}
+
+async fn join(near: TcpStream, target: SocketAddr, mut state: watch::Receiver<Cut>) -> Result<()> {
+    pass(&mut state).await?;
+    let far = TcpStream::connect(target).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+    tokio::select! {
+        ended = pump(near_in, far_out, state.clone()) => ended,
+        ended = pump(far_in, near_out, state) => ended,
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<Cut>,
+) -> Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut chunk) => read?,
+            closed = closed(state.clone()) => return closed,
+        };
+        pass(&mut state).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        to.write_all(chunk.get(..read).unwrap_or_default()).await?;
+    }
+}
+
+/// Returns once the link is healed.
+async fn pass(state: &mut watch::Receiver<Cut>) -> Result<()> {
+    match *state.wait_for(|state| *state != Cut::Silent).await? {
+        Cut::Healed => Ok(()),
+        Cut::Closed | Cut::Silent => Err(anyhow!("the link is cut")),
+    }
+}
+
+async fn closed(mut state: watch::Receiver<Cut>) -> Result<()> {
+    state.wait_for(|state| *state == Cut::Closed).await?;
+    Err(anyhow!("the link is cut"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Cut, Link};
+    use crate::{
+        envoy::client::{Connection, Request},
+        upstream::Upstream,
+    };
+
+    #[test]
+    fn a_cut_link_is_silent_or_closed_and_heals() {
+        let upstream = Upstream::start().unwrap();
+        let link = Link::to(upstream.address()).unwrap();
+        let mut connection = Connection::open(link.address()).unwrap();
+        connection.set_deadline(Duration::from_millis(200)).unwrap();
+        let request = Request::get("/");
+        assert_eq!(connection.exchange(&request).unwrap().status, 200);
+        link.set(Cut::Silent);
+        assert!(connection.exchange(&request).is_err(), "nothing comes");
+        link.set(Cut::Healed);
+        assert_eq!(connection.read_answer(false).unwrap().status, 200, "what was held up comes");
+        link.set(Cut::Closed);
+        assert!(connection.exchange(&request).is_err());
+        assert!(request.send(link.address()).is_err());
+        link.set(Cut::Healed);
+        assert_eq!(request.send(link.address()).unwrap().status, 200);
+    }
+}
