@@ -40,11 +40,11 @@ test: wasm redis-server $(ENVOY_NEEDS) ## Run every test: core, sidecar, the was
 	cargo test --locked --workspace
 
 .PHONY: soak
-soak: wasm $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy (REQUESTS=n, SECONDS_AT_MOST=s)
-	$(TARGET)/release/soak $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST))
+soak: wasm redis-server $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, CHAOS_SECONDS=s)
+	$(TARGET)/release/soak $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
 
 .PHONY: bench
-bench: wasm $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)
+bench: wasm redis-server $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)
 	$(TARGET)/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: fuzz

@@ -26,6 +26,8 @@ use crate::envoy::{
 const HEALTH_PATH: &str = "/.wardgate/healthz";
 /// Compiling and loading take a second; a machine with a full load takes many times that.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Looks at the health of a gate, each on a connection of its own.
+const LOOKS: usize = 24;
 /// The listener of every Envoy.
 const GATE: &str = "gate";
 
@@ -137,10 +139,11 @@ impl System {
         let envoy = start(gate, &configuration, &secret, self.layout.workers, &work)?;
         gate.envoy = Some(envoy);
         let address = gate.address;
-        wait_until("the gate to be ready", PATIENCE, || {
-            Ok(Request::get(HEALTH_PATH).send(address).is_ok_and(|answer| answer.status == 200))
-        })
-        .with_context(|| format!("Envoy {number}: {}", self.logs()))
+        // Each connection is another worker's, by chance: all of them must have heard.
+        let is_ready =
+            || Request::get(HEALTH_PATH).send(address).is_ok_and(|answer| answer.status == 200);
+        wait_until("the gate to be ready", PATIENCE, || Ok((0..LOOKS).all(|_| is_ready())))
+            .with_context(|| format!("Envoy {number}: {}", self.logs()))
     }
 
     /// Kills an Envoy.

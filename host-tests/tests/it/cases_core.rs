@@ -94,7 +94,7 @@ fn member(fixtures: &[ApiKeyFixture], edge: &InProcess, now: u64) -> SharedMembe
     let limits = MemberLimits { max_stale_nanoseconds: u64::MAX };
     let mut member = Member::new("wardgate_sidecar", &secret, limits, [5; 32]).expect("a member");
     let now = Now { monotonic: now, wall_seconds: now / 1_000_000_000 };
-    assert!(desk.serve(&mut member, &edge.memory, now), "the member is ready");
+    assert!(desk.serve(&mut member, &edge.memory, now), "not ready");
     Rc::new(RefCell::new(member))
 }
 

@@ -1,10 +1,14 @@
-//! `make soak`: a million hostile requests at a real Envoy with the filter.
+//! `make soak`: a million hostile requests at a real Envoy with the filter, then ten minutes of chaos
+//! in a system of several.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use clap::Parser;
-use wardgate_host_tests::soak::{Amount, Arena, attack};
+use wardgate_host_tests::{
+    chaos::{self, Fault},
+    soak::{Amount, Arena, attack},
+};
 
 /// Attacks the filter.
 #[derive(Parser)]
@@ -18,10 +22,27 @@ struct Arguments {
     /// Repeats an earlier run.
     #[arg(long)]
     seed: Option<u64>,
+    /// How long things are broken; 0 for not at all.
+    #[arg(long, default_value_t = 600)]
+    chaos_seconds: u64,
+    /// Only the chaos.
+    #[arg(long)]
+    only_chaos: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if !arguments.only_chaos {
+        hostile(&arguments)?;
+    }
+    if arguments.chaos_seconds > 0 {
+        let report = chaos::run(&Fault::ALL, Duration::from_secs(arguments.chaos_seconds))?;
+        eprintln!("{report}");
+    }
+    Ok(())
+}
+
+fn hostile(arguments: &Arguments) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let amount = Amount {
         requests: arguments.requests,
