@@ -197,14 +197,13 @@ impl Slots {
     ) -> Result<u64, Standing> {
         let known = self.remembered(who.tag).arrival;
         let charge = |arrival: u64| limit.take(arrival.max(known), count, now);
-        match self.change(&self.key(who, self.sets), who.tag, charge, memory)? {
-            Some(arrival) => Ok(arrival),
-            None => {
-                let own = self.change(&self.key(who, LOCAL_SETS), who.tag, charge, &self.local)?;
-                // This memory takes everything.
-                own.map_or_else(|| charge(0), Ok)
-            }
+        let shared = self.change(&self.key(who, self.sets), who.tag, charge, memory)?;
+        if let Some(arrival) = shared {
+            return Ok(arrival);
         }
+        let own = self.change(&self.key(who, LOCAL_SETS), who.tag, charge, &self.local)?;
+        // This memory takes everything.
+        own.map_or_else(|| charge(0), Ok)
     }
 
     /// Changes the arrival of `tag` in a set; nothing when the memory takes no value.

@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wardgate_core::wire::rate::RATE_LEASES_PATH;
 use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH};
 
 use super::problem::Problem;
@@ -21,6 +22,10 @@ use crate::config::LimitsSection;
 const MAX_LOOKUP_BYTES: usize = 1024;
 /// Longest body that names an unknown key: an issuer and a key, 2 KiB each before they are JSON.
 const MAX_UNKNOWN_KEY_BYTES: usize = 16 * 1024;
+/// Longest question for pieces of rate limits: 256 accounts with all numbers at their longest.
+const MAX_RATE_LEASES_BYTES: usize = 96 * 1024;
+/// Bytes of such questions in flight: those of some hundred workers at their longest.
+const RATE_LEASES_IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of look-ups in flight. Apart from the events, whose long bodies would leave them no room.
 const LOOKUPS_IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -30,6 +35,7 @@ pub struct BodyBudget {
     events: Arc<Semaphore>,
     event_limit: usize,
     lookups: Arc<Semaphore>,
+    leases: Arc<Semaphore>,
 }
 
 /// A body, and its part of the budget until the answer is there.
@@ -59,6 +65,7 @@ impl BodyBudget {
             events: Arc::new(Semaphore::new(events.min(Semaphore::MAX_PERMITS))),
             event_limit,
             lookups: Arc::new(Semaphore::new(LOOKUPS_IN_FLIGHT_BYTES)),
+            leases: Arc::new(Semaphore::new(RATE_LEASES_IN_FLIGHT_BYTES)),
         }
     }
 
@@ -68,6 +75,7 @@ impl BodyBudget {
             AUDIT_PATH => take(body, self.event_limit, &self.events).await,
             API_KEY_LOOKUP_PATH => take(body, MAX_LOOKUP_BYTES, &self.lookups).await,
             UNKNOWN_KEY_PATH => take(body, MAX_UNKNOWN_KEY_BYTES, &self.lookups).await,
+            RATE_LEASES_PATH => take(body, MAX_RATE_LEASES_BYTES, &self.leases).await,
             // All else is asked without a body.
             _ => take(body, 0, &self.lookups).await,
         }
