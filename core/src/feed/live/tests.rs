@@ -35,6 +35,10 @@ impl Random {
         self.next() % limit
     }
 
+    fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length.try_into().unwrap())).unwrap()
+    }
+
     fn one_in(&mut self, chances: u64) -> bool {
         self.below(chances) == 0
     }
@@ -91,6 +95,7 @@ struct Flight {
 
 /// What may go wrong.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trouble of its own")]
 struct Chaos {
     loses: bool,
     /// The sidecar is away half of the time.
@@ -201,8 +206,7 @@ impl World {
         match self.random.below(4) {
             0 => {
                 let number = self.random.below(30);
-                let state =
-                    [ApiKeyState::Active, ApiKeyState::Disabled][self.random.below(2) as usize];
+                let state = [ApiKeyState::Active, ApiKeyState::Disabled][self.random.index(2)];
                 self.desk.set_api_key(api_key(number, state), self.now / MILLISECOND);
                 let id = format!("key{number}");
                 self.keys.insert(id, (self.log, self.desk.head(), state));
@@ -244,11 +248,11 @@ impl World {
     fn disturb(&mut self) {
         let chaos = self.chaos;
         if chaos.kills && self.random.one_in(150) {
-            let index = self.random.below(self.vms.len() as u64) as usize;
+            let index = self.random.index(self.vms.len());
             self.vms[index] = self.new_vm();
         }
         if chaos.hangs && self.random.one_in(100) {
-            let index = self.random.below(self.vms.len() as u64) as usize;
+            let index = self.random.index(self.vms.len());
             self.vms[index].hangs_until = self.now + self.random.below(3 * SECOND);
         }
         if chaos.restarts && self.random.one_in(400) {
@@ -278,14 +282,14 @@ impl World {
         let small: Vec<&String> =
             keys.iter().filter(|key| key.ends_with(char::is_alphabetic)).collect();
         let key = if self.random.one_in(2) && !small.is_empty() {
-            small[self.random.below(small.len() as u64) as usize].clone()
+            small[self.random.index(small.len())].clone()
         } else {
-            keys[self.random.below(keys.len() as u64) as usize].clone()
+            keys[self.random.index(keys.len())].clone()
         };
         let value = match self.random.below(8) {
             0 => Vec::new(),
             1 => b"junk".to_vec(),
-            2 => self.history[self.random.below(self.history.len() as u64) as usize].1.clone(),
+            2 => self.history[self.random.index(self.history.len())].1.clone(),
             _ => {
                 let old: Vec<&Vec<u8>> = self
                     .history
@@ -296,7 +300,7 @@ impl World {
                 if old.is_empty() {
                     return;
                 }
-                old[self.random.below(old.len() as u64) as usize].clone()
+                old[self.random.index(old.len())].clone()
             }
         };
         self.memory.inner.set(&key, &value, None).unwrap();
@@ -307,8 +311,7 @@ impl World {
         if !self.chaos.intrudes || self.vms.len() < 2 || !self.random.one_in(3) {
             return;
         }
-        let other =
-            (index + 1 + self.random.below(self.vms.len() as u64 - 1) as usize) % self.vms.len();
+        let other = (index + 1 + self.random.index(self.vms.len() - 1)) % self.vms.len();
         let member = Rc::clone(&self.vms[other].member);
         let (flights, now) = (Rc::clone(&self.flights), self.time());
         self.memory.countdown.set(1 + self.random.below(40));
@@ -397,7 +400,7 @@ impl World {
         }
         if self.chaos.enemy && self.random.one_in(20) {
             let keys = self.memory.inner.keys();
-            let index = self.random.below(keys.len() as u64) as usize;
+            let index = self.random.index(keys.len());
             for key in keys.iter().cycle().skip(index).take(20) {
                 let (value, _) = self.memory.inner.get(key).unwrap();
                 self.history.push((key.clone(), value));
