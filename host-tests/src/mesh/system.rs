@@ -55,6 +55,7 @@ pub struct System {
     sidecars: Vec<Sidecar>,
     trio: Option<Trio>,
     internal: Vec<SocketAddr>,
+    policy: Value,
     /// Who signs the tokens of the tests.
     pub issuer: Arc<Issuer>,
     directory: TempDir,
@@ -76,8 +77,19 @@ impl System {
     ///
     /// When something does not start.
     pub fn start(layout: Layout) -> Result<Self> {
+        Self::start_with(layout, |_| {})
+    }
+
+    /// The same with a policy that is changed before anything starts.
+    ///
+    /// # Errors
+    ///
+    /// When something does not start.
+    pub fn start_with(layout: Layout, change: impl FnOnce(&mut Value)) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("wardgate-mesh-").tempdir()?;
         let issuer = Arc::new(Issuer::generate("https://login.example.com")?);
+        let mut policy = policy(&issuer);
+        change(&mut policy);
         let trio = (layout.sidecars > 1 || layout.redis).then(Trio::start).transpose()?;
         let mut system = Self {
             layout,
@@ -85,6 +97,7 @@ impl System {
             sidecars: Vec::new(),
             trio,
             internal: Vec::new(),
+            policy,
             issuer,
             directory,
         };
@@ -113,7 +126,7 @@ impl System {
         let directory = self.directory.path().join(format!("sidecar-{number}"));
         let mut sidecar = match self.sidecars.first() {
             Some(first) => first.beside(&directory)?,
-            None => Sidecar::init(&directory, None, Some(&policy(&self.issuer).to_string()))?,
+            None => Sidecar::init(&directory, None, Some(&self.policy.to_string()))?,
         };
         if let Some(trio) = &self.trio {
             sidecar.store_in_redis(&trio.section())?;
@@ -135,7 +148,7 @@ impl System {
         std::fs::create_dir_all(&work)?;
         let max_stale = self.layout.max_stale_seconds;
         let gate = self.envoys.get_mut(number).context("no such Envoy")?;
-        let configuration = configuration(&self.issuer, max_stale);
+        let configuration = configuration(&self.policy, max_stale);
         let envoy = start(gate, &configuration, &secret, self.layout.workers, &work)?;
         gate.envoy = Some(envoy);
         let address = gate.address;
@@ -262,13 +275,13 @@ fn start(
     builder.environment(FEED_SECRET, secret).concurrency(workers).directory(work).start()
 }
 
-fn configuration(issuer: &Issuer, max_stale_seconds: u64) -> Value {
+fn configuration(policy: &Value, max_stale_seconds: u64) -> Value {
     let feed = json!({
         "cluster": SIDECAR_CLUSTER, "secret_env": FEED_SECRET,
         "max_stale_seconds": max_stale_seconds,
     });
     // Revoked credentials are shown again and again here, all from one address.
-    json!({"policy": policy(issuer), "feed": feed, "failure_limit": {"failures": 0}})
+    json!({"policy": policy, "feed": feed, "failure_limit": {"failures": 0}})
 }
 
 /// One route for viewers.

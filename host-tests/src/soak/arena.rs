@@ -1,5 +1,7 @@
 //! Where the attacks go: an Envoy with the filter three times, good credentials to start from.
 
+use std::{net::SocketAddr, time::Duration};
+
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use wardgate_core::{
@@ -13,9 +15,11 @@ use crate::{
     envoy::{
         Envoy,
         bootstrap::{Listener, bootstrap, cluster, wardgate},
+        client::Request,
         desk::{Desk, Records},
         issuer::{Algorithm, Issuer},
         sidecar::{FEED_SECRET, SIDECAR_CLUSTER},
+        wait::wait_until,
         wasm_file,
     },
     upstream::Upstream,
@@ -23,6 +27,10 @@ use crate::{
 
 /// As shipped; without what Envoy refuses on its own; with a limit of failures.
 pub const LISTENERS: [&str; 3] = ["hardened", "soft", "limited"];
+/// Looks at the health of a gate.
+const LOOKS: usize = 24;
+/// It takes a poll and a load.
+const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// Key of the digests of API keys.
 const DIGEST_KEY: [u8; 32] = *b"the digest key of hostile tests!";
 
@@ -58,6 +66,10 @@ impl Arena {
         let builder = Envoy::builder(&bootstrap(&LISTENERS.map(listener), &clusters));
         let builder = builder.environment(FEED_SECRET, &desk.feed_secret());
         let envoy = builder.concurrency(workers).start()?;
+        for name in LISTENERS {
+            let address = envoy.listener(name)?;
+            wait_until("the gates to be ready", READY_DEADLINE, || all_ready(address))?;
+        }
         let material = Material { tokens: tokens(&issuer)?, api_keys, paths: paths() };
         Ok(Self { envoy, material, _upstream: upstream, _desk: desk })
     }
@@ -71,6 +83,17 @@ impl Arena {
     pub fn material(&self) -> &Material {
         &self.material
     }
+}
+
+/// Each connection is another worker's, by chance: all of them must have heard the desk.
+fn all_ready(address: SocketAddr) -> Result<bool> {
+    let request = Request::get("/.wardgate/healthz");
+    for _ in 0..LOOKS {
+        if request.send(address)?.status != 200 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Envoy waits a second for the client before it closes a connection that it has had enough of; here

@@ -18,6 +18,7 @@ mod docker_support;
 mod envoy_cases;
 mod envoy_filter;
 mod envoy_harness;
+mod envoy_limits;
 mod envoy_sidecar;
 mod envoy_soak;
 mod envoy_support;
