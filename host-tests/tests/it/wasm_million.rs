@@ -45,8 +45,7 @@ fn record(id: &str) -> ApiKeyRecord {
 fn dear(what: &str, costs: &Costs) -> Vec<String> {
     let mut dear = Vec::new();
     for (callback, (count, cost)) in costs.dearest() {
-        let line =
-            format!("{what}: {callback} × {count}: {} µs, {cost:?}", cost.microseconds());
+        let line = format!("{what}: {callback} × {count}: {} µs, {cost:?}", cost.microseconds());
         println!("{line}");
         let outside = ["proxy_on_vm_start", "proxy_on_configure"].contains(callback);
         if !outside && cost.microseconds() >= CALLBACK_MICROSECONDS {
@@ -72,7 +71,8 @@ fn two_million_records_are_loaded_and_followed_without_holding_a_worker_up() {
     };
     stand.sidecar.revoke(&target("old"));
     let key = stand.sidecar.add_api_key(1, "ci", &["viewer"]);
-    let before: Vec<_> = stand.process.vms().map(|vm| vm.memory_bytes()).collect();
+    let before: Vec<_> =
+        stand.process.vms().map(wardgate_host_tests::wasm::Vm::memory_bytes).collect();
     let start = stand.process.vm(0).monotonic();
     stand.until_ready();
     let took = stand.process.vm(0).monotonic().saturating_sub(start);
