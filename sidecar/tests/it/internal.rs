@@ -11,7 +11,7 @@ use wardgate_core::base64url;
 use wardgate_core::feed::Fingerprint;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
-use wardgate_core::wire::feed::{ChangeKind, FeedAnswer};
+use wardgate_core::wire::feed::{Change, ChangeKind, FeedAnswer, LogEntry};
 use wardgate_core::wire::mac::{MAC_HEADER, Nonce, RequestParts, sign_request, verify_answer};
 use wardgate_core::wire::rate::RATE_LEASES_PATH;
 use wardgate_core::wire::{AUDIT_PATH, ApiKeyRecord, ApiKeyState, FEED_PATH, UNKNOWN_KEY_PATH};
@@ -188,10 +188,11 @@ fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_the_feed
 fn changed_key(answer: &FeedAnswer) -> (&Fingerprint, &ApiKeyRecord) {
     assert!(answer.settings.is_none() && !answer.reload, "no cache of tokens is emptied for a key");
     match &answer.changes[..] {
-        [change] => match &change.entry.kind {
-            ChangeKind::ApiKey { fingerprint, record } => (fingerprint, record),
-            other => panic!("{other:?}"),
-        },
+        [
+            Change {
+                entry: LogEntry { kind: ChangeKind::ApiKey { fingerprint, record }, .. }, ..
+            },
+        ] => (fingerprint, record),
         other => panic!("{other:?}"),
     }
 }
