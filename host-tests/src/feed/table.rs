@@ -9,24 +9,24 @@ use wardgate_core::feed::{Fingerprint, Layout, Table};
 #[derive(Debug)]
 pub(super) struct Records {
     table: Table,
-    records: BTreeMap<Fingerprint, (u64, Box<[u8]>)>,
+    by_fingerprint: BTreeMap<Fingerprint, (u64, Box<[u8]>)>,
 }
 
 impl Records {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, records: BTreeMap::new() }
+        Self { table, by_fingerprint: BTreeMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.by_fingerprint.len()
     }
 
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, sequence: u64, content: &[u8]) {
-        self.records.insert(fingerprint, (sequence, content.into()));
+        self.by_fingerprint.insert(fingerprint, (sequence, content.into()));
     }
 
     pub(super) fn remove(&mut self, fingerprint: &Fingerprint) {
-        self.records.remove(fingerprint);
+        self.by_fingerprint.remove(fingerprint);
     }
 
     pub(super) fn bucket_piece(
@@ -59,7 +59,7 @@ impl Records {
         let mut bytes = Vec::new();
         let shift = 128_u32.saturating_sub(layout.bucket_bits.into());
         let start = u128::from(index).checked_shl(shift).unwrap_or(0);
-        let of_bucket = self.records.range(Fingerprint(start.to_be_bytes())..);
+        let of_bucket = self.by_fingerprint.range(Fingerprint(start.to_be_bytes())..);
         for (fingerprint, (sequence, content)) in of_bucket {
             if layout.bucket_of(fingerprint) != index {
                 break;
@@ -81,7 +81,9 @@ mod tests {
         let mut records = Records::new(Table::ApiKeys);
         let fingerprints: Vec<_> =
             (0..2000_u32).map(|number| Fingerprint::of("t", &[&number.to_be_bytes()])).collect();
-        fingerprints.iter().for_each(|fingerprint| records.insert(*fingerprint, 1, b"content"));
+        for fingerprint in &fingerprints {
+            records.insert(*fingerprint, 1, b"content");
+        }
         let layout = Layout::for_records(2000);
         for fingerprint in &fingerprints {
             let bucket = records.bucket(layout, layout.bucket_of(fingerprint));
