@@ -7,11 +7,9 @@ mod tokens;
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
-use wardgate_core::base64url;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
-use wardgate_core::wire::{ApiKeyLookupAnswer, IssuerKeySet, Snapshot};
+use wardgate_core::wire::IssuerKeySet;
 
 pub use api_keys::{
     ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
@@ -28,14 +26,8 @@ use crate::config::{ApiKeysSection, IssuerSection};
 use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
 use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::{
-    StoredSigningKey, api_keys as stored_api_keys, secrets, signing_keys as stored_signing_keys,
-};
+use crate::store::records::{StoredSigningKey, secrets, signing_keys as stored_signing_keys};
 use crate::store::{Store, StoreError, StoreStat};
-
-/// How long a filter may believe an answer about an API key. A change reaches it earlier, by the
-/// revision in the snapshot.
-const LOOKUP_VALID_SECONDS: u64 = 300;
 
 /// Store, keys and settings behind every answer.
 pub struct Desk {
@@ -117,27 +109,6 @@ impl Desk {
         IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }
     }
 
-    /// Everything that a filter needs beyond its configuration.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the store fails.
-    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let api_key_digest_key = base64url::encode(self.digest_key.expose());
-        let key_sets = vec![self.own_key_set()];
-        // Not of the revision: a new generation empties every cache of verified tokens, so whoever
-        // may make API keys could have every filter verify every token anew, again and again.
-        let content = serde_json::to_vec(&(&api_key_digest_key, &key_sets)).unwrap_or_default();
-        let hash = digest::digest(&digest::SHA256, &content);
-        let start = hash.as_ref().get(..16).unwrap_or_default();
-        Ok(Snapshot {
-            generation: base64url::encode(start),
-            api_key_revision: self.store.log_head().await?.sequence,
-            api_key_digest_key,
-            key_sets,
-        })
-    }
-
     /// How much is in the store and what it runs on.
     ///
     /// # Errors
@@ -145,19 +116,6 @@ impl Desk {
     /// [`ApiKeyError::Store`] when the store fails.
     pub async fn store_stat(&self) -> Result<StoreStat, ApiKeyError> {
         Ok(self.store.stat().await?)
-    }
-
-    /// What a filter may know about one API key.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] when the store fails.
-    pub async fn lookup(&self, id: &str) -> Result<ApiKeyLookupAnswer, StoreError> {
-        // The revision first: if the key changes in between, the answer is of the older revision,
-        // and a filter that has heard of the newer one asks again.
-        let api_key_revision = self.store.log_head().await?.sequence;
-        let record = stored_api_keys::get(&*self.store, id).await?.map(|stored| stored.record);
-        Ok(ApiKeyLookupAnswer { record, valid_for_seconds: LOOKUP_VALID_SECONDS, api_key_revision })
     }
 }
 

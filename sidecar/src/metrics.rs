@@ -24,8 +24,6 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Internal requests that were not believed, by reason.
     pub refused: Family<RefusedLabels, Counter>,
-    /// Look-ups of API keys, by whether there was one.
-    pub lookups: Family<LookupLabels, Counter>,
     /// Events written to the audit log.
     pub audit_events: Counter,
     /// Events that came again.
@@ -83,13 +81,6 @@ pub struct RefusedLabels {
     pub reason: &'static str,
 }
 
-/// Whether a look-up found a key.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct LookupLabels {
-    /// `known` or `unknown`.
-    pub result: &'static str,
-}
-
 impl Metrics {
     /// Registers everything.
     pub fn new() -> Self {
@@ -97,7 +88,6 @@ impl Metrics {
             registry: Registry::with_prefix("wardgate"),
             requests: Family::default(),
             refused: Family::default(),
-            lookups: Family::default(),
             audit_events: Counter::default(),
             audit_duplicates: Counter::default(),
             audit_missing: Counter::default(),
@@ -126,7 +116,6 @@ impl Metrics {
             "Internal requests not believed",
             metrics.refused.clone(),
         );
-        registry.register("api_key_lookups", "Look-ups of API keys", metrics.lookups.clone());
         registry.register("audit_events", "Audit events written", metrics.audit_events.clone());
         registry.register(
             "audit_duplicates",

@@ -11,8 +11,13 @@ pub const MAX_WAIT_MILLISECONDS: u64 = 30_000;
 /// Changes in one answer at most: what a filter can take in with a callback of a millisecond or, if
 /// more have piled up, in a few.
 pub const MAX_CHANGES: usize = 64;
-/// A reader that is further behind is better off with the tables themselves.
-pub const MAX_BEHIND: u64 = 5000;
+/// How far behind a reader is told each change; one that is further behind loads the tables.
+///
+/// All pieces of a loading are asked for at the cursor where it began, so a loading that takes longer
+/// than so many changes begins anew, and never ends if that goes on. A million records are thousands
+/// of pieces: should they take a minute, 300 changes may come in each second of it. A sidecar keeps as
+/// many in memory, encoded: 20,000 changes of API keys are some 10 MB.
+pub const MAX_BEHIND: u64 = 20_000;
 /// Bytes of a piece of a table; longer only if a single bucket is.
 pub const PIECE_BYTES: usize = 64 * 1024;
 

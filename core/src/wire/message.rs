@@ -3,19 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Answer of [`super::SNAPSHOT_PATH`]: everything that a filter needs beyond its configuration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Snapshot {
-    /// Changes whenever the rest does.
-    pub generation: String,
-    /// Changes with every change of any API key; a filter then forgets the records that it holds.
-    pub api_key_revision: u64,
-    /// Key of the digests of API keys, base64url.
-    pub api_key_digest_key: String,
-    /// The keys of each issuer that the sidecar knows.
-    pub key_sets: Vec<IssuerKeySet>,
-}
-
 /// The keys of one issuer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct IssuerKeySet {
@@ -23,27 +10,6 @@ pub struct IssuerKeySet {
     pub issuer: String,
     /// The JWK Set (RFC 7517 §5).
     pub jwks: Map<String, Value>,
-}
-
-/// Question of [`super::API_KEY_LOOKUP_PATH`]. Carries the public id only: the secret stays where
-/// the client showed it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKeyLookup {
-    /// The id of the key.
-    pub id: String,
-}
-
-/// Answer of [`super::API_KEY_LOOKUP_PATH`].
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct ApiKeyLookupAnswer {
-    /// The record, or nothing when there is no such key.
-    pub record: Option<ApiKeyRecord>,
-    /// How long the answer stands, unless the revision changes before.
-    pub valid_for_seconds: u64,
-    /// The revision that the answer was given at, as in [`Snapshot::api_key_revision`]. An answer
-    /// that was overtaken by a newer snapshot is not believed: it may be of before a revocation.
-    pub api_key_revision: u64,
 }
 
 /// What a filter needs to decide for one API key.

@@ -6,14 +6,10 @@ mod message;
 pub mod rate;
 
 pub use message::{
-    ApiKeyLookup, ApiKeyLookupAnswer, ApiKeyRecord, ApiKeyState, AuditAnswer, AuditBatch,
-    IssuerKeySet, PreviousApiKey, RateLimitRecord, Snapshot,
+    ApiKeyRecord, ApiKeyState, AuditAnswer, AuditBatch, IssuerKeySet, PreviousApiKey,
+    RateLimitRecord,
 };
 
-/// Path of the snapshot that a filter starts from.
-pub const SNAPSHOT_PATH: &str = "/internal/v1/snapshot";
-/// Path of the look-up of one API key by its id.
-pub const API_KEY_LOOKUP_PATH: &str = "/internal/v1/api-keys/lookup";
 /// Path of the delivery of audit events.
 pub const AUDIT_PATH: &str = "/internal/v1/audit";
 /// Path of the feed: what changed since a cursor.
@@ -24,8 +20,5 @@ pub const FEED_PATH: &str = "/internal/v1/feed";
 /// piece, and for each bucket 4 bytes of length (both with the most significant byte first) and the
 /// sealed bucket.
 pub const BUCKETS_PATH: &str = "/internal/v1/feed/buckets";
-/// Path of pieces of the filter of a table: `?table=…&bits=…&offset=…&cursor=…`; the answer is the
-/// bytes from `offset` on.
-pub const FILTER_PATH: &str = "/internal/v1/feed/filter";
 /// Path to tell of a key that an issuer's set has not.
 pub const UNKNOWN_KEY_PATH: &str = "/internal/v1/unknown-key";

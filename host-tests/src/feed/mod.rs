@@ -1,5 +1,5 @@
 //! The sidecar's side of the feed, in memory: a log, two tables and settings under the control of a
-//! test, and the answers to the three questions that a filter asks.
+//! test, and the answers to the two questions that a filter asks.
 
 mod table;
 
@@ -17,7 +17,7 @@ use wardgate_core::wire::feed::{
     Change, ChangeKind, FeedAnswer, Layouts, LogEntry, MAX_BEHIND, MAX_CHANGES, PIECE_BYTES,
     Settings,
 };
-use wardgate_core::wire::{ApiKeyRecord, BUCKETS_PATH, FEED_PATH, FILTER_PATH, IssuerKeySet};
+use wardgate_core::wire::{ApiKeyRecord, BUCKETS_PATH, FEED_PATH, IssuerKeySet};
 
 use table::Records;
 
@@ -214,7 +214,7 @@ impl FakeFeed {
     /// # Errors
     ///
     /// When the question has no meaning.
-    pub fn body(&mut self, path: &str) -> Result<Vec<u8>> {
+    pub fn body(&self, path: &str) -> Result<Vec<u8>> {
         let endpoint = endpoint(path);
         if endpoint == FEED_PATH {
             return Ok(serde_json::to_vec(&self.news(path).0)?);
@@ -224,10 +224,6 @@ impl FakeFeed {
         let table = Table::from_word(text("table")?).context("no such table")?;
         let layout = Layout::checked(text("bits")?.parse()?).context("no such layout")?;
         self.place_of(text("cursor")?).context("an unknown cursor")?;
-        if endpoint == FILTER_PATH {
-            let offset = text("offset")?.parse()?;
-            return Ok(self.records_mut(table).filter_piece(layout, offset, PIECE_BYTES));
-        }
         ensure!(endpoint == BUCKETS_PATH, "no such path");
         let key = BucketKey::new(&self.secret);
         let image = image(text("image")?)?;

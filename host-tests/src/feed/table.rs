@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use wardgate_core::feed::bucket::{BucketKey, ImageId, Place, Record, push};
-use wardgate_core::feed::{Filter, Fingerprint, Layout, Table};
+use wardgate_core::feed::{Fingerprint, Layout, Table};
 
 /// One table.
 #[derive(Debug)]
 pub(super) struct Records {
     table: Table,
     by_fingerprint: BTreeMap<Fingerprint, (u64, Box<[u8]>)>,
-    /// The filter that was asked for last.
-    filter: Option<(Layout, Filter)>,
 }
 
 impl Records {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, by_fingerprint: BTreeMap::new(), filter: None }
+        Self { table, by_fingerprint: BTreeMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -25,22 +23,10 @@ impl Records {
 
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, sequence: u64, content: &[u8]) {
         self.by_fingerprint.insert(fingerprint, (sequence, content.into()));
-        if let Some((_, filter)) = &mut self.filter {
-            filter.insert(&fingerprint);
-        }
     }
 
     pub(super) fn remove(&mut self, fingerprint: &Fingerprint) {
         self.by_fingerprint.remove(fingerprint);
-    }
-
-    pub(super) fn filter_piece(&mut self, layout: Layout, offset: usize, limit: usize) -> Vec<u8> {
-        if self.filter.as_ref().is_none_or(|(known, _)| *known != layout) {
-            let mut filter = Filter::new(layout);
-            self.by_fingerprint.keys().for_each(|fingerprint| filter.insert(fingerprint));
-            self.filter = Some((layout, filter));
-        }
-        self.filter.as_ref().map(|(_, filter)| filter.bytes(offset, limit)).unwrap_or_default()
     }
 
     pub(super) fn bucket_piece(

@@ -12,7 +12,7 @@ use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::mac::{self, MAC_HEADER, Nonce, RequestParts};
 use wardgate_core::wire::{
-    AUDIT_PATH, ApiKeyRecord, ApiKeyState, BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH,
+    AUDIT_PATH, ApiKeyRecord, ApiKeyState, BUCKETS_PATH, FEED_PATH, UNKNOWN_KEY_PATH,
 };
 
 use super::call::{HttpAnswer, HttpCall};
@@ -70,7 +70,7 @@ pub struct FakeSidecar {
 }
 
 /// Every path that a filter calls.
-const PATHS: [&str; 5] = [FEED_PATH, BUCKETS_PATH, FILTER_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH];
+const PATHS: [&str; 4] = [FEED_PATH, BUCKETS_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH];
 
 impl FakeSidecar {
     /// A sidecar with this feed secret (at least 32 bytes) and nothing in it.

@@ -122,3 +122,33 @@ fn while_the_sidecar_is_away_what_is_known_is_decided_and_no_event_is_lost() {
     world.until(&with_key("/back", &made), 401);
     assert_eq!(world.envoy.traps().unwrap(), 0);
 }
+
+#[test]
+fn a_changed_policy_counts_in_envoy_and_a_bad_one_changes_nothing() {
+    let world = World::start();
+    let (key, _) = world.api_key("ci");
+    let write = Request::new("PUT", "/a").header("x-api-key", &key);
+    world.until(&with_key("/a", &key), 200);
+    assert_eq!(world.send(&write).reason().as_deref(), Some("permission-missing"));
+
+    let file = world.sidecar.directory().join("policy.yaml");
+    let policy = std::fs::read_to_string(&file).unwrap();
+    let wider =
+        policy.replace("viewer: {permissions: [read]}", "viewer: {permissions: [read, write]}");
+    assert_ne!(wider, policy);
+    std::fs::write(&file, &wider).unwrap();
+    world.until(&write, 200);
+
+    std::fs::write(&file, wider.replace("default: deny", "defualt: deny")).unwrap();
+    let problems = || {
+        let status = world.sidecar.ask("GET", "/admin/v1/policy", &Value::Null).unwrap();
+        status["problems"].as_array().unwrap().clone()
+    };
+    wait_until("the refusal", PATIENCE, || Ok(!problems().is_empty())).unwrap();
+    assert!(problems()[0].as_str().unwrap().contains("defualt"), "{:?}", problems());
+    assert_eq!(world.send(&write).status, 200, "the one before serves");
+
+    std::fs::write(&file, &policy).unwrap();
+    world.until(&write, 403);
+    assert_eq!(world.envoy.traps().unwrap(), 0);
+}

@@ -27,8 +27,8 @@ fn taken(call: &str, status: u32) -> bool {
     limited.is_none_or(|(_, statuses)| statuses.contains(&status))
 }
 
-/// What every request of a life passes through: token new and cached, key asked for, denial, trailers,
-/// ticks, snapshot and audit.
+/// What every request of a life passes through: token new and cached, API key, denial, trailers,
+/// ticks, feed and audit.
 fn live(gate: &mut Gate) -> Vec<Outcome> {
     let key = gate.sidecar.add_api_key(1, "ci", &["viewer"]);
     let stranger = Issuer::stranger().sign(&claims("ann", &["viewer"]));

@@ -391,6 +391,10 @@ pub(super) struct EnvoyConfig {
     /// File of the access log. Default: standard output.
     #[arg(long, default_value = "/dev/stdout", value_name = "FILE")]
     pub(super) access_log: PathBuf,
+    /// Writes the policy into the configuration. Without this the filter has the policy of the
+    /// sidecar's feed, and follows its changes.
+    #[arg(long)]
+    pub(super) inline_policy: bool,
 }
 
 /// A host, by address or by name, and a port.

@@ -19,7 +19,7 @@ pub(super) fn run(envoy: &Envoy) -> Result<(), Failure> {
 }
 
 fn bootstrap(asked: &EnvoyConfig, loaded: &Loaded) -> Result<String, Failure> {
-    let plugin = plugin(&loaded.policy)?;
+    let plugin = plugin(asked.inline_policy.then_some(&loaded.policy))?;
     let socket = loaded.resolve(&loaded.config.internal.socket);
     // Envoy may be started elsewhere.
     let socket = std::path::absolute(socket).map_err(Failure::failed)?;
@@ -48,12 +48,13 @@ fn bootstrap(asked: &EnvoyConfig, loaded: &Loaded) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The configuration of the filter, checked by the filter's own reader.
-fn plugin(policy: &Value) -> Result<String, Failure> {
-    let plugin = json!({
-        "policy": policy,
-        "feed": {"cluster": "wardgate_sidecar", "secret_env": SECRET_ENV},
-    });
+/// The configuration of the filter, checked by the filter's own reader. Without a policy the filter
+/// has that of the feed, which follows the file.
+fn plugin(policy: Option<&Value>) -> Result<String, Failure> {
+    let mut plugin = json!({"feed": {"cluster": "wardgate_sidecar", "secret_env": SECRET_ENV}});
+    if let (Some(policy), Some(members)) = (policy, plugin.as_object_mut()) {
+        members.insert("policy".to_owned(), policy.clone());
+    }
     PluginConfig::parse(plugin.to_string().as_bytes()).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::Failed(problems.join("\n"))

@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url;
 use wardgate_core::config::{At, Problems, Read as _};
-use wardgate_core::secret::Secret;
+use wardgate_core::feed::Fingerprint;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::ApiKeyState;
+use wardgate_core::wire::feed::{ChangeKind, LogEntry};
 
 use super::{
     ApiKeyAction, ApiKeyError, ApiKeyFilter, CreateApiKey, Desk, OpenDeskError, TokenRequest,
@@ -16,8 +17,8 @@ use crate::clock::Clock;
 use crate::config::IssuerSection;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::Embedded;
 use crate::store::records::api_keys;
+use crate::store::{Embedded, LogPage};
 
 fn store_keys() -> StoreKeys {
     StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap()
@@ -61,29 +62,36 @@ fn claims_of(token: &str) -> Map<String, Value> {
 async fn keys_stay_the_same_after_a_restart_and_open_with_the_store_keys_only() {
     let directory = tempfile::tempdir().unwrap();
     let keys = store_keys();
-    let before = try_open(directory.path(), &keys).await.unwrap().snapshot().await.unwrap();
-    let after = try_open(directory.path(), &keys).await.unwrap().snapshot().await.unwrap();
-    assert_eq!(before.generation, after.generation);
-    assert_eq!(before.key_sets[0].jwks["keys"].as_array().map(Vec::len), Some(2));
+    let known = |desk: &Desk| (desk.digest_key().expose().to_vec(), desk.own_key_set().jwks);
+    let before = known(&try_open(directory.path(), &keys).await.unwrap());
+    let after = known(&try_open(directory.path(), &keys).await.unwrap());
+    assert_eq!(before, after);
+    assert_eq!((before.0.len(), before.1["keys"].as_array().map(Vec::len)), (32, Some(2)));
     let refused = try_open(directory.path(), &store_keys()).await;
     assert!(matches!(refused, Err(OpenDeskError::Unseal(_))));
 }
 
 #[tokio::test]
-async fn a_new_key_is_found_by_its_digest_and_changes_the_revision_alone() {
+async fn a_new_key_is_found_by_its_digest_and_is_one_entry_of_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let desk = open(directory.path()).await;
-    let before = desk.snapshot().await.unwrap();
+    let before = desk.store().log_head().await.unwrap();
     let created = desk.create_api_key(ci()).await.unwrap();
-    let after = desk.snapshot().await.unwrap();
-    assert_eq!(before.generation, after.generation);
-    assert!(before.api_key_revision < after.api_key_revision);
     let key = ApiKey::parse(created.api_key.as_bytes()).unwrap();
-    let record = desk.lookup(key.id()).await.unwrap().record.unwrap();
-    let digest_key = Secret::new(base64url::decode(after.api_key_digest_key.as_bytes()).unwrap());
-    assert_eq!(record.digest, key.digest(&digest_key).text());
+    let record = api_keys::get(&**desk.store(), key.id()).await.unwrap().unwrap().record;
+    assert_eq!(record.digest, key.digest(desk.digest_key()).text());
     assert_eq!((record.expires_at, record.state), (Some(1060), ApiKeyState::Active));
-    assert!(desk.lookup("nothere").await.unwrap().record.is_none());
+    assert!(api_keys::get(&**desk.store(), "nothere").await.unwrap().is_none());
+    let LogPage::Entries { entries } = desk.store().log_after(before, 10).await.unwrap() else {
+        panic!("the log begins anew");
+    };
+    let told: Vec<LogEntry> =
+        entries.iter().map(|(_, entry)| serde_json::from_slice(entry).unwrap()).collect();
+    let [LogEntry { kind: ChangeKind::ApiKey { fingerprint, record: told }, .. }] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((fingerprint, &**told), (&Fingerprint::of_api_key(key.id()), &record));
 }
 
 #[tokio::test]

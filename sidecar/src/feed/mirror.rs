@@ -18,7 +18,8 @@ pub(super) struct Mirror {
     api_keys: MirrorTable,
     /// The place before the first of [`Self::recent`].
     first: LogPosition,
-    /// The last changes, [`MAX_BEHIND`] at most: nobody is told more than that one by one.
+    /// The last changes, [`MAX_BEHIND`] at most: nobody is told more than that one by one, and pieces
+    /// are for loadings that began within them.
     recent: VecDeque<Recent>,
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 pub use answer::{FeedError, Question};
-pub use pieces::{BucketsQuestion, FilterQuestion, PieceError};
+pub use pieces::{BucketsQuestion, PieceError};
 pub use settings::{EncodedSettings, SettingsParts, SettingsSource};
 
 use crate::clock::Clock;
@@ -31,7 +31,6 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use answer::LastAnswer;
 use mirror::Mirror;
-use pieces::OtherFilter;
 
 /// How long the mirror may speak for the store after the store was heard last. An answer says 'there
 /// is nothing new', and filters count from it how old what they know is: a sidecar that is cut off
@@ -53,7 +52,6 @@ pub struct Feed {
     /// Turns at the log of the store.
     turns: Semaphore,
     last_answer: Mutex<Option<LastAnswer>>,
-    other_filter: Mutex<Option<OtherFilter>>,
     /// Held while settings are read and put in place, so that older ones never come last.
     settings_turn: tokio::sync::Mutex<()>,
     settings_other: Notify,
@@ -89,7 +87,6 @@ impl Feed {
             places: Semaphore::new(readers.min(Semaphore::MAX_PERMITS)),
             turns: Semaphore::new(STORE_QUESTIONS),
             last_answer: Mutex::new(None),
-            other_filter: Mutex::new(None),
             settings_turn: tokio::sync::Mutex::new(()),
             settings_other: Notify::new(),
             stopped: AtomicBool::new(false),

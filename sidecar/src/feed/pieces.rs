@@ -1,10 +1,8 @@
 //! Pieces of the tables, for filters that load them.
 
-use std::sync::PoisonError;
-
 use axum::body::Bytes;
 use wardgate_core::feed::bucket::{BucketKey, ImageId, Place};
-use wardgate_core::feed::{Filter, Layout, Table};
+use wardgate_core::feed::{Layout, Table};
 use wardgate_core::wire::feed::PIECE_BYTES;
 
 use super::mirror::{Mirror, Place as LogPlace};
@@ -26,19 +24,6 @@ pub struct BucketsQuestion {
     pub cursor: LogPosition,
 }
 
-/// A question for a part of a filter.
-#[derive(Clone, Copy, Debug)]
-pub struct FilterQuestion {
-    /// The table.
-    pub table: Table,
-    /// How the filter lays it out.
-    pub layout: Layout,
-    /// The first byte of the piece.
-    pub offset: usize,
-    /// Where the loading began.
-    pub cursor: LogPosition,
-}
-
 /// Why there is no piece.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PieceError {
@@ -48,16 +33,6 @@ pub enum PieceError {
     /// The cursor is of another log, or too old for the changes since then to be told: begin anew.
     #[error("the cursor is of another log, or too old: begin the loading anew")]
     Foreign,
-}
-
-/// The filter of a table for another layout than the mirror's, while somebody loads it in pieces.
-pub(super) struct OtherFilter {
-    table: Table,
-    layout: Layout,
-    fill: u64,
-    /// The head of the mirror when it was built.
-    built_at: u64,
-    filter: Filter,
 }
 
 impl Feed {
@@ -95,42 +70,6 @@ impl Feed {
             let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
             piece.extend_from_slice(&length.to_be_bytes());
             piece.extend_from_slice(&sealed);
-        }
-        Ok(Bytes::from(piece))
-    }
-
-    /// A piece of the filter of a table. It may know more than the cursor, which does no harm.
-    ///
-    /// # Errors
-    ///
-    /// [`PieceError`] when the mirror cannot speak for the cursor.
-    pub fn filter(&self, question: &FilterQuestion) -> Result<Bytes, PieceError> {
-        let FilterQuestion { table, layout, offset, cursor } = *question;
-        let state = self.state();
-        let mirror = state.at(&cursor)?;
-        if mirror.table(table).layout() == layout {
-            return Ok(Bytes::from(mirror.table(table).filter().bytes(offset, PIECE_BYTES)));
-        }
-        let mut other = self.other_filter.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |other: &OtherFilter| {
-            (other.table, other.layout, other.fill) == (table, layout, state.fill)
-                && other.built_at >= cursor.sequence
-        };
-        let built = match other.take().filter(fits) {
-            Some(built) => built,
-            None => OtherFilter {
-                table,
-                layout,
-                fill: state.fill,
-                built_at: mirror.head().sequence,
-                filter: mirror.table(table).filter_for(layout),
-            },
-        };
-        let piece = built.filter.bytes(offset, PIECE_BYTES);
-        let end = offset.saturating_add(piece.len());
-        // A filter of many bits is large: it is kept until its last piece.
-        if end < built.filter.len_bytes() {
-            *other = Some(built);
         }
         Ok(Bytes::from(piece))
     }

@@ -2,7 +2,7 @@
 //! as filters get them.
 
 use wardgate_core::feed::bucket::{Bucket, Record, push};
-use wardgate_core::feed::{Filter, Fingerprint, Layout};
+use wardgate_core::feed::{Fingerprint, Layout};
 
 /// A table of records. It holds them in buckets of its own layout, which follows the number of
 /// records; since buckets are in the order of the fingerprints, it can give the buckets of any other.
@@ -11,9 +11,6 @@ pub(super) struct MirrorTable {
     layout: Layout,
     buckets: Vec<Box<[u8]>>,
     records: u64,
-    filter: Filter,
-    /// Records that left since the filter was built: it still says 'maybe' for them.
-    left: u64,
     /// The bucket that is looked at next for records whose time is over.
     hand: usize,
 }
@@ -22,14 +19,7 @@ impl MirrorTable {
     /// An empty table.
     pub(super) fn new() -> Self {
         let layout = Layout::for_records(0);
-        Self {
-            layout,
-            buckets: empty_buckets(layout),
-            records: 0,
-            filter: Filter::new(layout),
-            left: 0,
-            hand: 0,
-        }
+        Self { layout, buckets: empty_buckets(layout), records: 0, hand: 0 }
     }
 
     /// How many records there are.
@@ -50,7 +40,6 @@ impl MirrorTable {
         let after = Bucket(bucket).with(record, |_| true);
         *bucket = after.into_boxed_slice();
         let more = count(bucket).saturating_sub(before);
-        self.filter.insert(&record.fingerprint);
         self.records = self.records.saturating_add(more);
         if Layout::for_records(self.records).bucket_bits > self.layout.bucket_bits {
             self.lay_out_anew();
@@ -110,18 +99,6 @@ impl MirrorTable {
         bytes
     }
 
-    /// The filter of the table's own layout.
-    pub(super) fn filter(&self) -> &Filter {
-        &self.filter
-    }
-
-    /// A filter of another layout.
-    pub(super) fn filter_for(&self, layout: Layout) -> Filter {
-        let mut filter = Filter::new(layout);
-        self.all().for_each(|record| filter.insert(&record.fingerprint));
-        filter
-    }
-
     /// The record of this fingerprint.
     #[cfg(test)]
     pub(super) fn find(&self, fingerprint: &Fingerprint) -> Option<Record<'_>> {
@@ -130,6 +107,7 @@ impl MirrorTable {
     }
 
     /// All records, bucket by bucket.
+    #[cfg(test)]
     pub(super) fn all(&self) -> impl Iterator<Item = Record<'_>> {
         self.buckets.iter().flat_map(|bucket| Bucket(bucket).records())
     }
@@ -141,23 +119,21 @@ impl MirrorTable {
 
     fn leave(&mut self, less: u64) {
         self.records = self.records.saturating_sub(less);
-        self.left = self.left.saturating_add(less);
-        // As many have left as are there: the filter, and maybe the layout, is for another table. So
-        // each that leaves pays for one that is entered anew, whatever the order.
-        if self.left > self.records.max(1024) {
+        // Not before there is room for twice as many in less: filters load everything for a new layout,
+        // and a table that keeps about one size must not have them do it for each that comes or goes.
+        let roomy = Layout::for_records(self.records.saturating_mul(2));
+        if roomy.bucket_bits < self.layout.bucket_bits {
             self.lay_out_anew();
         }
     }
 
-    /// Lays the records out for their number and builds the filter anew.
+    /// Lays the records out for their number.
     fn lay_out_anew(&mut self) {
         let layout = Layout::for_records(self.records);
         let bucket = |index| self.bucket(layout, index).into_boxed_slice();
         let buckets = (0..layout.buckets()).map(bucket).collect();
-        self.filter = self.filter_for(layout);
         self.buckets = buckets;
         self.layout = layout;
-        self.left = 0;
         self.hand = 0;
     }
 }

@@ -13,28 +13,27 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wardgate_core::wire::rate::RATE_LEASES_PATH;
-use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, UNKNOWN_KEY_PATH};
+use wardgate_core::wire::{AUDIT_PATH, UNKNOWN_KEY_PATH};
 
 use super::problem::Problem;
 use crate::config::LimitsSection;
 
-/// Longest body of a look-up: an id of 12 letters.
-const MAX_LOOKUP_BYTES: usize = 1024;
 /// Longest body that names an unknown key: an issuer and a key, 2 KiB each before they are JSON.
 const MAX_UNKNOWN_KEY_BYTES: usize = 16 * 1024;
 /// Longest question for pieces of rate limits: 256 accounts with all numbers at their longest.
 const MAX_RATE_LEASES_BYTES: usize = 96 * 1024;
 /// Bytes of such questions in flight: those of some hundred workers at their longest.
 const RATE_LEASES_IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
-/// Bytes of look-ups in flight. Apart from the events, whose long bodies would leave them no room.
-const LOOKUPS_IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of those that name unknown keys in flight. Apart from the events, whose long bodies would
+/// leave them no room.
+const UNKNOWN_KEYS_IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The bytes of bodies that may be in memory.
 #[derive(Debug)]
 pub struct BodyBudget {
     events: Arc<Semaphore>,
     event_limit: usize,
-    lookups: Arc<Semaphore>,
+    unknown_keys: Arc<Semaphore>,
     leases: Arc<Semaphore>,
 }
 
@@ -64,7 +63,7 @@ impl BodyBudget {
         Self {
             events: Arc::new(Semaphore::new(events.min(Semaphore::MAX_PERMITS))),
             event_limit,
-            lookups: Arc::new(Semaphore::new(LOOKUPS_IN_FLIGHT_BYTES)),
+            unknown_keys: Arc::new(Semaphore::new(UNKNOWN_KEYS_IN_FLIGHT_BYTES)),
             leases: Arc::new(Semaphore::new(RATE_LEASES_IN_FLIGHT_BYTES)),
         }
     }
@@ -73,11 +72,10 @@ impl BodyBudget {
     pub(super) async fn read(&self, path: &str, body: Body) -> Result<HeldBody, BodyError> {
         match path {
             AUDIT_PATH => take(body, self.event_limit, &self.events).await,
-            API_KEY_LOOKUP_PATH => take(body, MAX_LOOKUP_BYTES, &self.lookups).await,
-            UNKNOWN_KEY_PATH => take(body, MAX_UNKNOWN_KEY_BYTES, &self.lookups).await,
+            UNKNOWN_KEY_PATH => take(body, MAX_UNKNOWN_KEY_BYTES, &self.unknown_keys).await,
             RATE_LEASES_PATH => take(body, MAX_RATE_LEASES_BYTES, &self.leases).await,
-            // All else is asked without a body.
-            _ => take(body, 0, &self.lookups).await,
+            // All else is asked without a body, and so takes nothing of any budget.
+            _ => take(body, 0, &self.unknown_keys).await,
         }
     }
 }
@@ -129,7 +127,8 @@ impl From<BodyError> for Problem {
 mod tests {
     use axum::body::Body;
     use wardgate_core::config::Bounded;
-    use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH, UNKNOWN_KEY_PATH};
+    use wardgate_core::wire::rate::RATE_LEASES_PATH;
+    use wardgate_core::wire::{AUDIT_PATH, FEED_PATH, UNKNOWN_KEY_PATH};
 
     use super::{BodyBudget, BodyError};
     use crate::config::LimitsSection;
@@ -152,10 +151,10 @@ mod tests {
 
     #[test]
     fn each_path_has_its_own_limit() {
-        check(SNAPSHOT_PATH, 0, Ok(0));
-        check(SNAPSHOT_PATH, 1, Err(BodyError::TooLong));
-        check(API_KEY_LOOKUP_PATH, 1024, Ok(1024));
-        check(API_KEY_LOOKUP_PATH, 1025, Err(BodyError::TooLong));
+        check(FEED_PATH, 0, Ok(0));
+        check(FEED_PATH, 1, Err(BodyError::TooLong));
+        check(RATE_LEASES_PATH, 98_304, Ok(98_304));
+        check(RATE_LEASES_PATH, 98_305, Err(BodyError::TooLong));
         check(UNKNOWN_KEY_PATH, 16_384, Ok(16_384));
         check(UNKNOWN_KEY_PATH, 16_385, Err(BodyError::TooLong));
         check(AUDIT_PATH, 262_144, Ok(262_144));
@@ -169,7 +168,8 @@ mod tests {
         let first = budget.read(AUDIT_PATH, body(200_000)).await.unwrap();
         let second = budget.read(AUDIT_PATH, body(100_000)).await;
         assert_eq!(second.err(), Some(BodyError::Busy));
-        assert!(budget.read(API_KEY_LOOKUP_PATH, body(30)).await.is_ok());
+        assert!(budget.read(UNKNOWN_KEY_PATH, body(30)).await.is_ok());
+        assert!(budget.read(FEED_PATH, Body::empty()).await.is_ok());
         drop(first);
         assert!(budget.read(AUDIT_PATH, body(100_000)).await.is_ok());
     }

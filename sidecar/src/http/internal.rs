@@ -3,11 +3,12 @@
 //!
 //! A nonce is not remembered; a request that was recorded may be sent again while its time is within
 //! the window. It gains nothing. The answer is bound to the old nonce, so no filter that waits for
-//! another believes it. Snapshot and look-up change nothing and say what whoever could record the
-//! request could read, or get by passing on the request itself instead of recording it. Events count
-//! once by incarnation and sequence, far longer than the window. Remembering all nonces would cost a
-//! bound, and whoever fills it stops every filter; only pieces of rate limits, which a filter can
-//! give back, remember theirs.
+//! another believes it. Questions of the feed change nothing, and say what whoever could record the
+//! request could read, or get by passing on the request itself instead of recording it; those that
+//! wait for news take a place of `feed.waiting_readers` each. An unknown key lets an issuer be asked,
+//! as often as its budget allows, whoever tells of it. Events count once by incarnation and sequence,
+//! far longer than the window. Remembering all nonces would cost a bound, and whoever fills it stops
+//! every filter; only pieces of rate limits, which a filter can give back, remember theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,51 +18,32 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Extension, Json, Router};
 use serde::de::DeserializeOwned;
 use wardgate_core::wire::mac::{
     MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request,
 };
 use wardgate_core::wire::rate::{RATE_LEASES_PATH, RateLeases, RateLeasesAnswer};
-use wardgate_core::wire::{
-    API_KEY_LOOKUP_PATH, AUDIT_PATH, ApiKeyLookup, ApiKeyLookupAnswer, AuditAnswer, AuditBatch,
-    SNAPSHOT_PATH, Snapshot,
-};
+use wardgate_core::wire::{AUDIT_PATH, AuditAnswer, AuditBatch};
 
 use super::problem::Problem;
 use crate::app::App;
 use crate::audit::AuditError;
 use crate::limits::LeaseError;
-use crate::metrics::{LookupLabels, RefusedLabels};
+use crate::metrics::RefusedLabels;
 
-/// Longest answer that is signed; the longest today is a snapshot of some kilobytes.
+/// Longest answer that is signed. The longest are pieces of tables, some kilobytes over 64 KiB, and
+/// settings: a policy and the key sets of all its issuers.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
-        .route(SNAPSHOT_PATH, get(snapshot))
-        .route(API_KEY_LOOKUP_PATH, post(lookup))
         .route(AUDIT_PATH, post(audit))
         .route(RATE_LEASES_PATH, post(rate_leases))
         .merge(super::internal_feed::router())
         // Around the routes only: what has no route is answered 404 and never read by a filter.
         .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
-}
-
-async fn snapshot(State(app): State<Arc<App>>) -> Result<Json<Snapshot>, Problem> {
-    app.desk.snapshot().await.map(Json).map_err(|error| Problem::internal(&error))
-}
-
-async fn lookup(
-    State(app): State<Arc<App>>,
-    body: Bytes,
-) -> Result<Json<ApiKeyLookupAnswer>, Problem> {
-    let ApiKeyLookup { id } = parse(&body)?;
-    let answer = app.desk.lookup(&id).await.map_err(|error| Problem::internal(&error))?;
-    let result = if answer.record.is_some() { "known" } else { "unknown" };
-    app.metrics.lookups.get_or_create(&LookupLabels { result }).inc();
-    Ok(Json(answer))
 }
 
 async fn audit(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<AuditAnswer>, Problem> {

@@ -15,11 +15,11 @@ use wardgate_core::base64url;
 use wardgate_core::feed::bucket::ImageId;
 use wardgate_core::feed::{Layout, Table};
 use wardgate_core::wire::feed::UnknownKey;
-use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, FILTER_PATH, UNKNOWN_KEY_PATH};
+use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, UNKNOWN_KEY_PATH};
 
 use super::problem::Problem;
 use crate::app::App;
-use crate::feed::{BucketsQuestion, FeedError, FilterQuestion, PieceError, Question};
+use crate::feed::{BucketsQuestion, FeedError, PieceError, Question};
 use crate::store::LogPosition;
 
 type Asked<T> = Result<Query<T>, QueryRejection>;
@@ -28,7 +28,6 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route(FEED_PATH, get(feed))
         .route(BUCKETS_PATH, get(buckets))
-        .route(FILTER_PATH, get(filter))
         .route(UNKNOWN_KEY_PATH, post(unknown_key))
 }
 
@@ -49,15 +48,6 @@ struct BucketsQuery {
     bits: u8,
     first: u32,
     image: String,
-    cursor: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FilterQuery {
-    table: String,
-    bits: u8,
-    offset: usize,
     cursor: String,
 }
 
@@ -87,16 +77,6 @@ async fn buckets(
     let (first, cursor) = (asked.first, cursor(&asked.cursor)?);
     let question = BucketsQuestion { table, layout, first, image, cursor };
     Ok(piece(app.feed.buckets(&app.bucket_key, &question)?))
-}
-
-async fn filter(
-    State(app): State<Arc<App>>,
-    asked: Asked<FilterQuery>,
-) -> Result<impl IntoResponse, Problem> {
-    let Query(asked) = asked?;
-    let (table, layout) = table_and_layout(&asked.table, asked.bits)?;
-    let (offset, cursor) = (asked.offset, cursor(&asked.cursor)?);
-    Ok(piece(app.feed.filter(&FilterQuestion { table, layout, offset, cursor })?))
 }
 
 /// 202 if the issuer is asked, 204 if there is no need, or it was asked too often.

@@ -25,7 +25,7 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
     let not_ready = |what: &str| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", format!("{what} does not work"))
     };
-    app.desk.snapshot().await.map_err(|_| not_ready("the store"))?;
+    app.desk.store().log_head().await.map_err(|_| not_ready("the store"))?;
     if !app.feed.is_ready() {
         return Err(not_ready("the feed"));
     }

@@ -194,7 +194,7 @@ fn a_token_is_alone_on_its_line_and_the_same_key_signs_with_and_without_a_sideca
 }
 
 #[test]
-fn the_envoy_configuration_has_the_filter_with_its_policy_and_the_socket() {
+fn the_envoy_configuration_has_the_filter_and_the_socket_and_the_policy_if_asked() {
     let home = Home::new();
     let text = home.done(&["envoy", "config", "--wasm", "/w.wasm", "--upstream", "127.0.0.1:1"]);
     let document = wardgate::config::yaml::Document::parse(&text).unwrap().value;
@@ -204,9 +204,17 @@ fn the_envoy_configuration_has_the_filter_with_its_policy_and_the_socket() {
     assert_eq!(filter["vm_config"]["code"]["local"]["filename"], "/w.wasm");
     let names = &filter["vm_config"]["environment_variables"]["host_env_keys"];
     assert_eq!(names, &json!(["WARDGATE_FEED_SECRET"]));
-    let plugin = filter["configuration"]["value"].as_str().unwrap();
-    let plugin: Value = serde_json::from_str(plugin).unwrap();
-    assert_eq!(plugin["policy"]["issuers"][0]["issuer"], "http://127.0.0.1:8180");
+    let plugin = |text: &str| {
+        let document = wardgate::config::yaml::Document::parse(text).unwrap().value;
+        let filters =
+            "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
+        let filter = document.pointer(filters).unwrap();
+        let plugin = &filter["typed_config"]["config"]["configuration"]["value"];
+        serde_json::from_str::<Value>(plugin.as_str().unwrap()).unwrap()
+    };
+    assert_eq!(plugin(&text)["policy"], Value::Null);
+    let inline = plugin(&home.done(&["envoy", "config", "--inline-policy"]));
+    assert_eq!(inline["policy"]["issuers"][0]["issuer"], "http://127.0.0.1:8180");
     assert_eq!(manager["path_with_escaped_slashes_action"], "REJECT_REQUEST");
     let address = &document["static_resources"]["clusters"][1]["load_assignment"]["endpoints"][0]["lb_endpoints"]
         [0]["endpoint"]["address"]["pipe"]["path"];

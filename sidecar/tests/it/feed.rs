@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wardgate_core::feed::bucket::{BucketKey, ImageId, Place};
 use wardgate_core::feed::{Fingerprint, Layout, RevocationTarget, Table};
 use wardgate_core::wire::feed::{ChangeKind, FeedAnswer};
-use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, FILTER_PATH};
+use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH};
 
 use crate::home::{DEADLINE, Home};
 use crate::internal::Filter;
@@ -13,7 +13,7 @@ use crate::store::{beside, on_redis};
 
 /// The answer to a question, once the sidecar has read its tables.
 #[track_caller]
-fn ask(filter: &Filter, query: &str) -> FeedAnswer {
+pub(crate) fn ask(filter: &Filter, query: &str) -> FeedAnswer {
     let until = std::time::Instant::now() + DEADLINE;
     loop {
         let answer = filter.ask("GET", &format!("{FEED_PATH}?{query}"), &Value::Null);
@@ -73,10 +73,6 @@ fn a_filter_loads_and_then_hears_of_each_revocation() {
     let key = BucketKey::new(&home.feed_secret());
     let bucket = key.open(&place, &piece.body[8..8 + length]).unwrap();
     assert!(bucket.find(&target("before")).is_some());
-    let query = format!("table=revocations&bits={}&offset=0&cursor={cursor}", layout.bucket_bits);
-    let bloom = filter.ask("GET", &format!("{FILTER_PATH}?{query}"), &Value::Null);
-    let blocks = usize::try_from(layout.filter_blocks()).unwrap();
-    assert_eq!((bloom.status, bloom.body.len()), (200, blocks * 32));
 
     let generation = &settings.generation;
     let query = format!("cursor={cursor}&settings={generation}&wait=20000");
@@ -123,15 +119,19 @@ fn what_is_no_cursor_of_this_log_is_answered_with_a_loading() {
         let answer = ask(&filter, &format!("cursor={wrong}&wait=20000"));
         assert!(answer.reload && answer.cursor == cursor, "{wrong}");
     }
+    let image = wardgate_core::base64url::encode(&[7; 16]);
+    let from = format!("first=0&image={image}&cursor={cursor}");
     for (query, status) in [
-        (format!("table=revocations&bits=6&offset=0&cursor={foreign}"), 409),
-        (format!("table=revocations&bits=6&offset=0&cursor={ahead}"), 503),
-        ("table=revocations&bits=6&offset=0&cursor=x".to_owned(), 409),
-        (format!("table=revocations&bits=5&offset=0&cursor={cursor}"), 400),
-        (format!("table=other&bits=6&offset=0&cursor={cursor}"), 400),
+        (format!("table=revocations&bits=6&{from}"), 200),
+        (format!("table=revocations&bits=6&first=0&image={image}&cursor={foreign}"), 409),
+        (format!("table=revocations&bits=6&first=0&image={image}&cursor={ahead}"), 503),
+        (format!("table=revocations&bits=6&first=0&image={image}&cursor=x"), 409),
+        (format!("table=revocations&bits=6&first=0&image={}&cursor={cursor}", &image[4..]), 400),
+        (format!("table=revocations&bits=5&{from}"), 400),
+        (format!("table=other&bits=6&{from}"), 400),
         (format!("table=revocations&bits=6&cursor={cursor}"), 400),
     ] {
-        let answer = filter.ask("GET", &format!("{FILTER_PATH}?{query}"), &Value::Null);
+        let answer = filter.ask("GET", &format!("{BUCKETS_PATH}?{query}"), &Value::Null);
         assert_eq!(answer.status, status, "{query}");
     }
     let answer = filter.ask("GET", &format!("{FEED_PATH}?wait=0&more=1"), &Value::Null);

@@ -88,7 +88,7 @@ fn the_public_listener_shows_health_metrics_and_public_keys() {
 fn what_is_for_filters_and_operators_is_not_public() {
     let home = Home::new();
     let sidecar = home.serve();
-    for path in ["/internal/v1/snapshot", "/admin/v1/api-keys", "/admin/v1/keys", "/nothing"] {
+    for path in ["/internal/v1/feed", "/admin/v1/api-keys", "/admin/v1/keys", "/nothing"] {
         let answer = get(&sidecar, path);
         assert_eq!(
             (answer.status, answer.header("content-type")),

@@ -8,12 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::base64url;
+use wardgate_core::feed::Fingerprint;
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
+use wardgate_core::wire::feed::{Change, ChangeKind, FeedAnswer, LogEntry};
 use wardgate_core::wire::mac::{MAC_HEADER, Nonce, RequestParts, sign_request, verify_answer};
 use wardgate_core::wire::rate::RATE_LEASES_PATH;
-use wardgate_core::wire::{API_KEY_LOOKUP_PATH, AUDIT_PATH, SNAPSHOT_PATH};
+use wardgate_core::wire::{AUDIT_PATH, ApiKeyRecord, ApiKeyState, FEED_PATH, UNKNOWN_KEY_PATH};
 
+use crate::feed::ask;
 use crate::home::Home;
 use crate::http::{Answer, request};
 
@@ -68,14 +71,6 @@ impl Filter {
         assert_eq!(verified, Ok(()), "{}", String::from_utf8_lossy(&answer.body));
         answer
     }
-
-    fn snapshot(&self) -> Value {
-        self.ask("GET", SNAPSHOT_PATH, &Value::Null).json()
-    }
-
-    fn lookup(&self, id: &str) -> Value {
-        self.ask("POST", API_KEY_LOOKUP_PATH, &json!({"id": id})).json()
-    }
 }
 
 #[track_caller]
@@ -89,7 +84,7 @@ fn only_a_fresh_request_with_the_right_mac_is_believed() {
     let home = Home::new();
     let mut sidecar = home.serve();
     let filter = Filter::of(&home);
-    let (method, path) = ("GET", SNAPSHOT_PATH);
+    let (method, path) = ("GET", &*format!("{FEED_PATH}?wait=0"));
     let sign = |secret: &Secret, path: &str, time| {
         sign_request(secret, RequestParts { method, path, body: b"" }, time, new_nonce())
     };
@@ -100,8 +95,10 @@ fn only_a_fresh_request_with_the_right_mac_is_believed() {
     for time in [now().minus(31 + 5), now().plus(31 + 5)] {
         refused(&filter.send(method, path, Some(&sign(&filter.secret, path, time)), b""));
     }
-    refused(&filter.send(method, path, Some(&sign(&filter.secret, "/else", now())), b""));
-    assert_eq!(filter.snapshot()["key_sets"].as_array().map(Vec::len), Some(1));
+    for other in ["/else", FEED_PATH, &format!("{FEED_PATH}?wait=1")] {
+        refused(&filter.send(method, path, Some(&sign(&filter.secret, other, now())), b""));
+    }
+    assert_eq!(ask(&filter, "wait=0").settings.unwrap().key_sets.len(), 1);
     assert!(sidecar.log_text().contains("an internal request was not believed"));
 }
 
@@ -152,7 +149,7 @@ fn a_body_over_the_limit_is_refused() {
 }
 
 #[test]
-fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_look_ups() {
+fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_the_feed() {
     let home = Home::new();
     let limits = "limits: {body_bytes: 262144, bodies_in_flight_bytes: 262144}\nlog:";
     home.edit("log:", limits);
@@ -160,7 +157,7 @@ fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_look_ups
     let filter = Filter::of(&home);
     let body = json!({"incarnation": "vm", "events": [{"sequence": 1}]});
     let text = body.to_string().into_bytes();
-    let ask = || {
+    let deliver = || {
         let mac = filter.mac("POST", AUDIT_PATH, &text, new_nonce());
         filter.send("POST", AUDIT_PATH, Some(&mac), &text).status
     };
@@ -172,16 +169,31 @@ fn bodies_that_nobody_has_believed_yet_have_a_budget_and_leave_room_for_look_ups
         let whole = request("POST", AUDIT_PATH, &[], &vec![b' '; 262_144]);
         flood.write_all(&whole[..whole.len() - 1]).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(50));
-        if ask() == 503 {
+        if deliver() == 503 {
             break flood;
         }
         assert!(std::time::Instant::now() < until, "the budget is never used up");
     };
-    assert_eq!(filter.lookup("nothere")["record"], Value::Null);
-    filter.snapshot();
+    let unknown = json!({"issuer": "https://nowhere.example.com", "key_id": "1"});
+    assert_eq!(filter.ask("POST", UNKNOWN_KEY_PATH, &unknown).status, 204);
+    assert!(ask(&filter, "wait=0").reload);
     drop(flood);
-    while ask() != 200 {
+    while deliver() != 200 {
         assert!(std::time::Instant::now() < until, "the budget never comes back");
+    }
+}
+
+/// The one change of an API key in an answer, which says nothing else.
+#[track_caller]
+fn changed_key(answer: &FeedAnswer) -> (&Fingerprint, &ApiKeyRecord) {
+    assert!(answer.settings.is_none() && !answer.reload, "no cache of tokens is emptied for a key");
+    match &answer.changes[..] {
+        [
+            Change {
+                entry: LogEntry { kind: ChangeKind::ApiKey { fingerprint, record }, .. }, ..
+            },
+        ] => (fingerprint, record),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -190,26 +202,35 @@ fn a_filter_learns_of_every_change_of_a_key() {
     let home = Home::new();
     let _sidecar = home.serve();
     let filter = Filter::of(&home);
-    let first = filter.snapshot();
-    assert_eq!(first["key_sets"][0]["issuer"], "http://127.0.0.1:8180");
+    let first = ask(&filter, "wait=0");
+    let settings = first.settings.unwrap();
+    let next = |cursor: &str| {
+        ask(&filter, &format!("cursor={cursor}&settings={}&wait=20000", settings.generation))
+    };
     let created =
         home.json(&["apikey", "create", "--name", "ci", "--role", "viewer", "--scope", "read"]);
     let key = ApiKey::parse(created["api_key"].as_str().unwrap().as_bytes()).unwrap();
-    let second = filter.snapshot();
-    assert!(second["api_key_revision"].as_u64() > first["api_key_revision"].as_u64());
-    assert_eq!(first["generation"], second["generation"]);
-    let digest_key = second["api_key_digest_key"].as_str().unwrap();
-    let digest_key = Secret::new(base64url::decode(digest_key.as_bytes()).unwrap());
-    let record = &filter.lookup(key.id())["record"];
-    assert_eq!(record["digest"], key.digest(&digest_key).text());
-    assert_eq!((&record["roles"], &record["scopes"]), (&json!(["viewer"]), &json!(["read"])));
-    home.done(&["apikey", "revoke", "ci"]);
-    assert_eq!(filter.lookup(key.id())["record"]["state"], "revoked");
-    let third = filter.snapshot();
-    assert!(third["api_key_revision"].as_u64() > second["api_key_revision"].as_u64());
-    assert_eq!(filter.lookup("nothere")["record"], Value::Null);
-    let answer = filter.ask("POST", API_KEY_LOOKUP_PATH, &json!({"id": "a", "secret": "b"}));
-    assert_eq!(answer.status, 400);
+    let second = next(&first.cursor);
+    let (fingerprint, record) = changed_key(&second);
+    assert_eq!(*fingerprint, Fingerprint::of_api_key(key.id()));
+    let digest_key = base64url::decode(settings.api_key_digest_key.as_bytes()).unwrap();
+    assert_eq!(record.digest, key.digest(&Secret::new(digest_key)).text());
+    assert_eq!(
+        (&record.roles[..], record.scopes.as_deref()),
+        (&["viewer".to_owned()][..], Some(&["read".to_owned()][..]))
+    );
+    assert_eq!(record.state, ApiKeyState::Active);
+    let mut cursor = second.cursor.clone();
+    for (command, state) in [
+        ("disable", ApiKeyState::Disabled),
+        ("enable", ApiKeyState::Active),
+        ("revoke", ApiKeyState::Revoked),
+    ] {
+        home.done(&["apikey", command, "ci"]);
+        let heard = next(&cursor);
+        assert_eq!(changed_key(&heard).1.state, state);
+        cursor = heard.cursor;
+    }
 }
 
 #[test]
@@ -221,9 +242,10 @@ fn the_loopback_address_serves_filters_too() {
     let listening: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let address = listening["internal"].as_str().unwrap().split(' ').nth(1).unwrap();
     let filter = Filter::of(&home);
-    let mac = filter.mac("GET", SNAPSHOT_PATH, b"", new_nonce());
+    let body = json!({"incarnation": "vm", "events": [{"sequence": 1}]}).to_string().into_bytes();
+    let mac = filter.mac("POST", AUDIT_PATH, &body, new_nonce());
     let mut stream = std::net::TcpStream::connect(address).unwrap();
-    stream.write_all(&request("GET", SNAPSHOT_PATH, &[(MAC_HEADER, &mac)], b"")).unwrap();
+    stream.write_all(&request("POST", AUDIT_PATH, &[(MAC_HEADER, &mac)], &body)).unwrap();
     assert_eq!(Answer::read(&mut stream).status, 200);
 }
 

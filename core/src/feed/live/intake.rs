@@ -7,7 +7,7 @@ use super::meta::Meta;
 use super::poller::{Call, LOAD_PATIENCE, Lost, Poller, PollerFigures, SECOND, is_over};
 use super::replica::Replica;
 use super::vault::Set;
-use crate::wire::feed::{Layouts, MAX_BEHIND, MAX_CHANGES};
+use crate::wire::feed::{Layouts, MAX_CHANGES};
 
 /// How long the tables must be better laid out otherwise before they are loaded anew.
 const LAYOUT_PATIENCE: u64 = 10 * SECOND;
@@ -93,18 +93,12 @@ impl Poller {
         let is_all = answer.changes.len() < MAX_CHANGES;
         load.received =
             answer.changes.last().map_or(load.received, |last| load.received.max(last.sequence));
+        // Two answers at most: the next is asked for when there is less than one.
         load.queue.extend(answer.changes);
         load.cursor = answer.cursor;
         load.caught_up = is_all.then_some(now.monotonic).or(load.caught_up);
         if !is_all {
             self.catch_up_at = now.monotonic;
-        }
-        // More than a reader may be behind: somebody does not tell the truth, or the load hangs.
-        let most = usize::try_from(MAX_BEHIND.saturating_mul(2)).unwrap_or(usize::MAX);
-        if load.queue.len() > most {
-            self.load = None;
-            self.stream = None;
-            self.calls.clear();
         }
     }
 

@@ -95,7 +95,7 @@ impl Bench {
                 assert_eq!(forward.note.decision, "permit");
                 forward.answer_headers
             }
-            other => panic!("{other:?}"),
+            other @ Step::Answer(..) => panic!("{other:?}"),
         }
     }
 
@@ -107,7 +107,7 @@ impl Bench {
                 assert_eq!(answer.status, 429);
                 answer.headers
             }
-            other => panic!("{other:?}"),
+            other @ Step::Forward(_) => panic!("{other:?}"),
         }
     }
 
@@ -195,7 +195,7 @@ fn shadow_mode_counts_and_records_and_refuses_nobody() {
             assert_eq!(forward.note.decision, "shadow-deny");
             assert_eq!(forward.note.reason, Some(Reason::RateLimited));
         }
-        other => panic!("{other:?}"),
+        other @ Step::Answer(..) => panic!("{other:?}"),
     }
     let events = bench.events();
     assert!(events.contains("\"decision\":\"shadow-deny\""), "{events}");

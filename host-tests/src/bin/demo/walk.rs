@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Walks through everything that the README promises.
 pub(crate) fn walk(stage: &mut Stage, screen: &mut Screen) -> Result<()> {
-    // The filter takes its first snapshot from the sidecar.
+    // The filter loads its tables from the sidecar.
     let gate = stage.gate()?;
-    wait_for("the first snapshot", PATIENCE, || {
+    wait_for("the tables", PATIENCE, || {
         let answer =
             Request::get("/invoices/1").bearer(&tokens::issue(&stage.sidecar, "alice", &[])?);
         Ok(answer.send(gate).ok().filter(|answer| answer.status != 503))

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use serde_json::json;
 use wardgate_core::api_key::{ApiKey, ApiKeyDigest};
-use wardgate_core::base64url;
 use wardgate_core::config::{At, Bounded, Problems, Read as _};
 use wardgate_core::feed::Fingerprint;
 use wardgate_core::secret::Secret;
@@ -20,6 +19,7 @@ use crate::config::{ApiKeysSection, IssuerSection};
 use crate::desk::Desk;
 use crate::random::Random;
 use crate::seal::StoreKeys;
+use crate::store::records::api_keys as stored_api_keys;
 use crate::store::{Embedded, LogPage, MAX_LOG_PAGE, Store, StoreError};
 
 mod import;
@@ -56,15 +56,13 @@ impl Two {
 
     /// What filters know of a key.
     async fn record(&self, id: &str) -> ApiKeyRecord {
-        self.one.lookup(id).await.unwrap().record.unwrap()
+        stored_api_keys::get(&*self.store, id).await.unwrap().unwrap().record
     }
 
     /// Whether filters take this key now, by digest and time alone.
     async fn works(&self, key: &str) -> bool {
-        let snapshot = self.one.snapshot().await.unwrap();
-        let digest_key = base64url::decode(snapshot.api_key_digest_key.as_bytes()).unwrap();
         let key = ApiKey::parse(key.as_bytes()).unwrap();
-        let digest = key.digest(&Secret::new(digest_key)).text();
+        let digest = key.digest(self.one.digest_key()).text();
         let record = self.record(key.id()).await;
         let previous = record.previous.filter(|it| it.until > self.clock.now().0);
         record.digest == digest || previous.is_some_and(|it| it.digest == digest)

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use wardgate_core::feed::bucket::{Bucket, BucketKey, ImageId, Place};
-use wardgate_core::feed::{Filter, Layout, Revocation, Table};
+use wardgate_core::feed::{Fingerprint, Layout, Revocation, Table};
 use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::feed::{ChangeKind, LogEntry, MAX_BEHIND, PIECE_BYTES};
 
 use super::{entry, feed, fingerprint, store};
 use crate::feed::mirror::{GapError, Mirror, Place as LogPlace};
-use crate::feed::{BucketsQuestion, FilterQuestion, PieceError};
+use crate::feed::{BucketsQuestion, PieceError};
 use crate::store::LogPosition;
 
 fn position(sequence: u64) -> LogPosition {
@@ -61,19 +61,7 @@ fn buckets_of_every_layout_are_the_same_table() {
 }
 
 #[test]
-fn filters_of_every_layout_know_all_records() {
-    let mirror = full(3000);
-    let table = mirror.table(Table::Revocations);
-    for bits in [6, 8, 10, 13] {
-        let filter = table.filter_for(Layout::checked(bits).unwrap());
-        assert!((0..3000).all(|number| filter.may_contain(&fingerprint(number))), "{bits}");
-    }
-    let own = table.filter_for(table.layout());
-    assert_eq!(own.bytes(0, own.len_bytes()), table.filter().bytes(0, own.len_bytes()));
-}
-
-#[test]
-fn a_table_that_empties_gets_small_again_and_its_filter_forgets() {
+fn a_table_that_empties_gets_small_again() {
     let mut mirror = full(20_000);
     let large = mirror.layouts().revocations;
     for _ in 0..100 {
@@ -81,8 +69,40 @@ fn a_table_that_empties_gets_small_again_and_its_filter_forgets() {
     }
     let table = mirror.table(Table::Revocations);
     assert_eq!((table.records(), table.layout()), (0, Layout::for_records(0)));
-    let maybe = (0..20_000).filter(|n| table.filter().may_contain(&fingerprint(*n))).count();
-    assert_eq!(maybe, 0);
+}
+
+#[test]
+fn a_table_that_keeps_about_one_size_keeps_its_layout() {
+    let change = |mirror: &mut Mirror, kind| {
+        let sequence = mirror.head().sequence + 1;
+        let entry = serde_json::to_vec(&LogEntry { at_milliseconds: 1, kind }).unwrap();
+        mirror.apply(position(sequence), &entry).unwrap();
+    };
+    let print = |number: u32| Fingerprint::of_api_key(&number.to_string());
+    let add = |mirror: &mut Mirror, number| {
+        let (fingerprint, record) = (print(number), Box::new(api_key(1, 1)));
+        change(mirror, ChangeKind::ApiKey { fingerprint, record });
+    };
+    let remove = |mirror: &mut Mirror, number| {
+        change(mirror, ChangeKind::ApiKeyGone { fingerprint: print(number) });
+    };
+    let mut mirror = Mirror::new(position(1));
+    (0..1025).for_each(|number| add(&mut mirror, number));
+    // One over what 64 buckets are for.
+    let layout = mirror.layouts().api_keys;
+    assert_eq!(layout.bucket_bits, 7);
+    for number in 1024..1100 {
+        remove(&mut mirror, number);
+        assert_eq!(mirror.layouts().api_keys, layout);
+        add(&mut mirror, number + 1);
+        assert_eq!(mirror.layouts().api_keys, layout);
+    }
+    (0..512).for_each(|number| remove(&mut mirror, number));
+    assert_eq!(mirror.layouts().api_keys, layout);
+    remove(&mut mirror, 512);
+    assert_eq!(mirror.layouts().api_keys, Layout::for_records(512));
+    let table = mirror.table(Table::ApiKeys);
+    assert!((513..1024).all(|number| table.find(&print(number)).is_some()));
 }
 
 #[test]
@@ -144,7 +164,6 @@ fn a_hundred_thousand_revocations_take_few_bytes_beyond_themselves() {
     let buckets = usize::try_from(table.layout().buckets()).unwrap();
     assert_eq!(records, 4_200_000);
     assert!(buckets * size_of::<Box<[u8]>>() < records / 10);
-    assert!(table.filter().len_bytes() < records / 10);
 }
 
 #[tokio::test]
@@ -176,20 +195,11 @@ async fn pieces_cover_a_table_and_open_for_their_loading_only() {
             first = u32::from_be_bytes(*next);
         }
         assert_eq!(found, 3000);
-        let mut filter = Filter::new(layout);
-        let mut offset = 0;
-        while offset < filter.len_bytes() {
-            let question = FilterQuestion { table, layout, offset, cursor: head };
-            let piece = feed.filter(&question).unwrap();
-            assert!(filter.merge_bytes(offset, &piece));
-            offset += piece.len();
-        }
-        assert!((0..3000).all(|number| filter.may_contain(&fingerprint(number))));
     }
     let question = |cursor| {
         let (table, layout) = (Table::ApiKeys, Layout::for_records(0));
-        let question = FilterQuestion { table, layout, offset: 0, cursor };
-        feed.filter(&question).err()
+        let question = BucketsQuestion { table, layout, first: 0, image: ImageId([3; 16]), cursor };
+        feed.buckets(&key, &question).err()
     };
     let ahead = LogPosition { sequence: head.sequence + 1, ..head };
     let foreign = LogPosition { link: [0; 16], ..head };

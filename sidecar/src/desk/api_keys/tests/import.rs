@@ -1,5 +1,7 @@
-use super::*;
+use wardgate_core::base64url;
 use wardgate_core::wire::feed::ChangeKind;
+
+use super::*;
 
 fn key(name: &str, byte: u8) -> ImportApiKey {
     ImportApiKey {
