@@ -42,7 +42,7 @@ const NEW_ONE_IN: usize = 10;
 const WARM_UP: usize = 3_000;
 const LOAD_DEADLINE: Duration = Duration::from_mins(2);
 
-/// An Envoy with one gate, one worker, and a desk with its records.
+/// An Envoy with one gate beside a listener without one, one worker, and a desk with its records.
 struct Stand {
     envoy: Envoy,
     _desk: Desk,
@@ -60,10 +60,12 @@ impl Stand {
         let filters = vec![wardgate(&wasm_file()?, &configuration, &[FEED_SECRET])];
         let log = directory.join("access.log");
         let access_log = Some((log.as_path(), "%RESPONSE_CODE% %REQ(X-WARDGATE-SUBJECT)%\n"));
-        let listener =
-            Listener { name: "gate", filters, cluster: "", access_log, hardened: true }.to_json();
+        let listener = |name, filters| {
+            Listener { name, filters, cluster: "", access_log, hardened: true }.to_json()
+        };
+        let listeners = [listener("gate", filters), listener("bare", vec![])];
         let clusters = [cluster(SIDECAR_CLUSTER, desk.address())];
-        let builder = Envoy::builder(&bootstrap(&[listener], &clusters));
+        let builder = Envoy::builder(&bootstrap(&listeners, &clusters));
         let envoy = builder.environment(FEED_SECRET, &desk.feed_secret()).core(0).start()?;
         let start = Instant::now();
         wait_until("the tables to be loaded", LOAD_DEADLINE, || {
@@ -78,8 +80,8 @@ impl Stand {
         self.envoy.process_id().context("a container hides its time")
     }
 
-    fn load(&self) -> Result<Load> {
-        Load::open(self.envoy.listener("gate")?)
+    fn load(&self, listener: &str) -> Result<Load> {
+        Load::open(self.envoy.listener(listener)?)
     }
 
     /// Microseconds per request of what `send` sends.
@@ -105,10 +107,11 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Outcome>> {
     let forged = (0..DISTINCT).map(|_| Ok(format!("x-api-key: {}", api_key()?.expose())));
     let forged = forged.collect::<Result<Vec<_>>>()?;
     let mut sides = Sides {
-        plain: (plain.load()?, Requests::new(work::PATH, &tokens)),
-        mixed: (full.load()?, Requests::new(work::PATH, &mixed(&lines))),
-        tokens: (full.load()?, Requests::new(work::PATH, &tokens)),
-        forged: (full.load()?.expect("401"), Requests::new(work::PATH, &forged)),
+        bare: (plain.load("bare")?, Requests::new(work::PATH, &tokens)),
+        plain: (plain.load("gate")?, Requests::new(work::PATH, &tokens)),
+        mixed: (full.load("gate")?, Requests::new(work::PATH, &mixed(&lines))),
+        tokens: (full.load("gate")?, Requests::new(work::PATH, &tokens)),
+        forged: (full.load("gate")?.expect("401"), Requests::new(work::PATH, &forged)),
     };
     let mut rounds = Rounds::default();
     for round in 0..=arguments.rounds {
@@ -128,6 +131,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Outcome>> {
 
 /// Loads and requests of everything that is compared.
 struct Sides {
+    bare: (Load, Requests),
     plain: (Load, Requests),
     mixed: (Load, Requests),
     tokens: (Load, Requests),
@@ -135,8 +139,9 @@ struct Sides {
 }
 
 impl Sides {
-    fn round(&mut self, plain: &Stand, full: &Stand, requests: usize) -> Result<[f64; 5]> {
+    fn round(&mut self, plain: &Stand, full: &Stand, requests: usize) -> Result<[f64; 6]> {
         let run = |side: &mut (Load, Requests)| side.0.run(&mut side.1, requests).map(drop);
+        let bare = plain.cost(requests, || run(&mut self.bare))?;
         let cached = plain.cost(requests, || run(&mut self.plain))?;
         let million = full.cost(requests, || run(&mut self.mixed))?;
         let token = full.cost(requests, || run(&mut self.tokens))?;
@@ -150,34 +155,36 @@ impl Sides {
             }
             Ok(())
         })?;
-        Ok([cached, million, token, forged, both - forged])
+        Ok([bare, cached, million, token, forged, both - forged])
     }
 }
 
 #[derive(Default)]
 struct Rounds {
-    figures: [Vec<f64>; 5],
+    figures: [Vec<f64>; 6],
 }
 
 impl Rounds {
-    fn push(&mut self, figures: [f64; 5]) {
+    fn push(&mut self, figures: [f64; 6]) {
         self.figures.iter_mut().zip(figures).for_each(|(rounds, figure)| rounds.push(figure));
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
-        let [cached, million, token, forged, honest] = &self.figures;
+        let [bare, cached, million, token, forged, honest] = &self.figures;
         let metric = "cpu_us_per_request";
         let compared = |bench: &str, rounds: &[f64], baseline, other: &[f64]| {
             let mut outcome = Outcome::alone(bench, metric, "µs", rounds);
-            outcome.compare(baseline, rounds, other, &[]);
+            outcome.compare(baseline, rounds, other, bare);
             outcome
         };
-        let cached_name = "request/wardgate_cached";
+        // What `request/wardgate_cached` measures, in this run: pairs are of one run.
+        let without = "million/without_tables";
         vec![
-            Outcome::alone("million/baseline_cached", metric, "µs", cached),
-            compared("request/wardgate_million", million, cached_name, cached),
-            compared("million/cached_token", token, cached_name, cached),
-            compared("million/forged_key", forged, cached_name, cached),
+            Outcome::alone("million/bare", metric, "µs", bare),
+            Outcome::alone(without, metric, "µs", cached),
+            compared("request/wardgate_million", million, "request/wardgate_cached", cached),
+            compared("million/cached_token", token, without, cached),
+            compared("million/forged_key", forged, without, cached),
             compared("million/honest_in_flood", honest, "million/cached_token", token),
         ]
     }

@@ -82,7 +82,9 @@ impl Outcome {
         let added = pairs.zip(bare).map(|((this, other), bare)| (this - bare) / (other - bare));
         self.baseline = Some(baseline);
         self.ratio = Some(spread(&ratios).1);
-        self.added_ratio = Some(spread(&added.collect::<Vec<_>>()).1);
+        // Without a bare Envoy beside it nobody knows what was added.
+        let added: Vec<_> = added.collect();
+        self.added_ratio = (!added.is_empty()).then(|| spread(&added).1);
     }
 }
 
@@ -165,7 +167,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{percentile, spread};
+    use super::{Outcome, percentile, spread};
 
     #[track_caller]
     fn check(rounds: &[f64], expected: (f64, f64, f64)) {
@@ -178,6 +180,15 @@ mod tests {
         let near = |part, expected: f64| (percentile(&figures, part) - expected).abs() < 0.1;
         assert!(near(0.5, 50.0) && near(0.99, 99.0));
         assert!((percentile(&[7.0], 0.99) - 7.0).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn what_was_added_is_known_only_beside_a_bare_envoy() {
+        let mut outcome = Outcome::alone("one", "cost", "µs", &[6.0]);
+        outcome.compare("two", &[6.0], &[4.0], &[]);
+        assert_eq!((outcome.ratio, outcome.added_ratio), (Some(1.5), None));
+        outcome.compare("two", &[6.0], &[4.0], &[2.0]);
+        assert_eq!((outcome.ratio, outcome.added_ratio), (Some(1.5), Some(2.0)));
     }
 
     #[test]
