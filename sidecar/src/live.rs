@@ -28,7 +28,7 @@ impl SettingsSource for Live {
             key_sets.extend(self.issuers.key_sets().await?);
             Ok(SettingsParts {
                 api_key_digest_key: self.desk.digest_key().clone(),
-                api_key_prefixes: Vec::new(),
+                api_key_prefixes: self.desk.api_key_prefixes().await?,
                 key_sets,
                 policy: served.document,
             })

@@ -191,7 +191,8 @@ mod tests {
     #[track_caller]
     fn check(steps: &[(&str, u64)], said: Said, at_ms: u64, fine: bool) {
         let start = Instant::now();
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let after = |ms| start.checked_add(Duration::from_millis(ms)).unwrap();
+        let at = |seconds: u64| after(seconds.saturating_mul(1000));
         let mut ledger = Ledger::new(BOUNDS, 1, start);
         ledger.made(1, None);
         for (step, seconds) in steps {
@@ -202,7 +203,7 @@ mod tests {
                 _ => ledger.acknowledged(1, at(*seconds)),
             }
         }
-        let sent = start + Duration::from_millis(at_ms);
+        let sent = after(at_ms);
         ledger.saw(Seen { credential: 1, envoy: 0, sent, said });
         assert_eq!(ledger.violations.is_empty(), fine, "{:?}", ledger.violations);
     }
@@ -240,7 +241,7 @@ mod tests {
         let mut ledger = Ledger::new(BOUNDS, 1, start);
         ledger.made(1, Some(start));
         let mut saw = |ms| {
-            let sent = start + Duration::from_millis(ms);
+            let sent = start.checked_add(Duration::from_millis(ms)).unwrap();
             ledger.saw(Seen { credential: 1, envoy: 0, sent, said: Said::Unknown });
             ledger.violations.len()
         };

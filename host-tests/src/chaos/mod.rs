@@ -87,14 +87,23 @@ impl Fault {
         match self {
             Self::CutEnvoy(_) => Duration::from_secs(MAX_STALE_SECONDS.saturating_add(3)),
             Self::HoldMaster | Self::KillMaster => Duration::from_secs(6),
-            _ => Duration::from_secs(3),
+            Self::KillSidecar(_)
+            | Self::KillSidecars
+            | Self::HoldSidecar(_)
+            | Self::KillEnvoy(_)
+            | Self::CloseSidecar(_) => Duration::from_secs(3),
         }
     }
 
     fn affects(self, envoy: usize) -> bool {
         match self {
             Self::KillEnvoy(number) | Self::CutEnvoy(number) => number == envoy,
-            _ => true,
+            Self::KillSidecar(_)
+            | Self::KillSidecars
+            | Self::HoldSidecar(_)
+            | Self::KillMaster
+            | Self::HoldMaster
+            | Self::CloseSidecar(_) => true,
         }
     }
 

@@ -9,35 +9,35 @@ use wardgate_core::feed::{Filter, Fingerprint, Layout, Table};
 #[derive(Debug)]
 pub(super) struct Records {
     table: Table,
-    records: BTreeMap<Fingerprint, (u64, Box<[u8]>)>,
+    by_fingerprint: BTreeMap<Fingerprint, (u64, Box<[u8]>)>,
     /// The filter that was asked for last.
     filter: Option<(Layout, Filter)>,
 }
 
 impl Records {
     pub(super) fn new(table: Table) -> Self {
-        Self { table, records: BTreeMap::new(), filter: None }
+        Self { table, by_fingerprint: BTreeMap::new(), filter: None }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.by_fingerprint.len()
     }
 
     pub(super) fn insert(&mut self, fingerprint: Fingerprint, sequence: u64, content: &[u8]) {
-        self.records.insert(fingerprint, (sequence, content.into()));
+        self.by_fingerprint.insert(fingerprint, (sequence, content.into()));
         if let Some((_, filter)) = &mut self.filter {
             filter.insert(&fingerprint);
         }
     }
 
     pub(super) fn remove(&mut self, fingerprint: &Fingerprint) {
-        self.records.remove(fingerprint);
+        self.by_fingerprint.remove(fingerprint);
     }
 
     pub(super) fn filter_piece(&mut self, layout: Layout, offset: usize, limit: usize) -> Vec<u8> {
         if self.filter.as_ref().is_none_or(|(known, _)| *known != layout) {
             let mut filter = Filter::new(layout);
-            self.records.keys().for_each(|fingerprint| filter.insert(fingerprint));
+            self.by_fingerprint.keys().for_each(|fingerprint| filter.insert(fingerprint));
             self.filter = Some((layout, filter));
         }
         self.filter.as_ref().map(|(_, filter)| filter.bytes(offset, limit)).unwrap_or_default()
@@ -73,7 +73,7 @@ impl Records {
         let mut bytes = Vec::new();
         let shift = 128_u32.saturating_sub(layout.bucket_bits.into());
         let start = u128::from(index).checked_shl(shift).unwrap_or(0);
-        let of_bucket = self.records.range(Fingerprint(start.to_be_bytes())..);
+        let of_bucket = self.by_fingerprint.range(Fingerprint(start.to_be_bytes())..);
         for (fingerprint, (sequence, content)) in of_bucket {
             if layout.bucket_of(fingerprint) != index {
                 break;
@@ -95,7 +95,9 @@ mod tests {
         let mut records = Records::new(Table::ApiKeys);
         let fingerprints: Vec<_> =
             (0..2000_u32).map(|number| Fingerprint::of("t", &[&number.to_be_bytes()])).collect();
-        fingerprints.iter().for_each(|fingerprint| records.insert(*fingerprint, 1, b"content"));
+        for fingerprint in &fingerprints {
+            records.insert(*fingerprint, 1, b"content");
+        }
         let layout = Layout::for_records(2000);
         for fingerprint in &fingerprints {
             let bucket = records.bucket(layout, layout.bucket_of(fingerprint));

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 /// Fuel that V8 burns in a microsecond. Measured: ES256 in wasm, 14.6 million units, takes 0.7 to
-/// 0.9 ms; other code has less to do at once, so half is reckoned.
-const FUEL_PER_MICROSECOND: u64 = 10_000;
+/// 0.9 ms; the slower is reckoned.
+const FUEL_PER_MICROSECOND: u64 = 16_000;
 /// Reading a value of shared data, in nanoseconds: measured in Envoy at 1.4 for a small one to 3.3
 /// µs for a bucket, in part by its length.
 const READ_NS: u64 = 1400;

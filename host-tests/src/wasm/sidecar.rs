@@ -218,7 +218,13 @@ impl FakeSidecar {
         self.nonces.insert(nonce);
         let (status, body) = match &mood {
             Mood::Says(status, body) => (*status, body.clone()),
-            _ => self.truth(call).map_or((400, Vec::new()), |body| (200, body)),
+            Mood::Honest
+            | Mood::OtherSecret
+            | Mood::NoMac
+            | Mood::Tampered
+            | Mood::Replayed
+            | Mood::MadeUp(_)
+            | Mood::Silent => self.truth(call).map_or((400, Vec::new()), |body| (200, body)),
         };
         Some(self.signed(&mood, nonce, status, body))
     }

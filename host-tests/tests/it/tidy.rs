@@ -34,9 +34,11 @@ fn files() -> Vec<String> {
             let entry = entry.unwrap();
             let name = entry.file_name();
             let kind = entry.file_type().unwrap();
-            if kind.is_dir() && !NOT_OURS.iter().any(|not| name == *not) {
+            // In a second work tree `.git` is a file.
+            let is_ours = !NOT_OURS.iter().any(|not| name == *not);
+            if kind.is_dir() && is_ours {
                 folders.push(entry.path());
-            } else if kind.is_file() {
+            } else if kind.is_file() && is_ours {
                 let path = entry.path().strip_prefix(root()).unwrap().to_owned();
                 found.push(path.to_str().expect("a UTF-8 path").to_owned());
             }

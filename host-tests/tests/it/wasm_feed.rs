@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// A lease runs out, another VM takes it, and asks.
 const TAKEN_OVER: Duration = Duration::from_secs(4);
 /// Two loadings that are not needed for the log's sake are half a minute apart.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 const ISSUER: &str = "https://login.example.com";
 
 /// A process of some VMs, and its sidecar.
@@ -247,7 +247,7 @@ fn a_table_that_grows_is_laid_out_anew_and_stays_right() {
         }
     }
     let before = stand.sidecar.seen.iter().filter(|(path, _)| path == BUCKETS_PATH).count();
-    stand.pass(Duration::from_secs(60));
+    stand.pass(Duration::from_mins(1));
     let after = stand.sidecar.seen.iter().filter(|(path, _)| path == BUCKETS_PATH).count();
     assert!(after > before, "the layout was never changed");
     for number in (0..4000).step_by(97) {

@@ -41,13 +41,18 @@ fn record(id: &str) -> ApiKeyRecord {
     }
 }
 
-#[track_caller]
-fn assert_cheap(what: &str, costs: &Costs) {
+/// The callbacks that hold a worker for too long.
+fn dear(what: &str, costs: &Costs) -> Vec<String> {
+    let mut dear = Vec::new();
     for (callback, (count, cost)) in costs.dearest() {
-        println!("{what}: {callback} × {count}: {} µs, {cost:?}", cost.microseconds());
+        let line = format!("{what}: {callback} × {count}: {} µs, {cost:?}", cost.microseconds());
+        println!("{line}");
         let outside = ["proxy_on_vm_start", "proxy_on_configure"].contains(callback);
-        assert!(outside || cost.microseconds() < CALLBACK_MICROSECONDS, "{what}: {callback}");
+        if !outside && cost.microseconds() >= CALLBACK_MICROSECONDS {
+            dear.push(line);
+        }
     }
+    dear
 }
 
 #[test]
@@ -66,7 +71,8 @@ fn two_million_records_are_loaded_and_followed_without_holding_a_worker_up() {
     };
     stand.sidecar.revoke(&target("old"));
     let key = stand.sidecar.add_api_key(1, "ci", &["viewer"]);
-    let before: Vec<_> = stand.process.vms().map(|vm| vm.memory_bytes()).collect();
+    let before: Vec<_> =
+        stand.process.vms().map(wardgate_host_tests::wasm::Vm::memory_bytes).collect();
     let start = stand.process.vm(0).monotonic();
     stand.until_ready();
     let took = stand.process.vm(0).monotonic().saturating_sub(start);
@@ -92,11 +98,12 @@ fn two_million_records_are_loaded_and_followed_without_holding_a_worker_up() {
     for vm in stand.process.vms() {
         assert_refused(&vm.request(read_with(&new)), "token-revoked");
     }
+    let mut too_dear = Vec::new();
     for (number, (vm, before)) in stand.process.vms().zip(before).enumerate() {
         let grown = vm.memory_bytes().saturating_sub(before);
         println!("VM {number}: {grown} bytes more, {} shared", vm.shared_data_bytes());
         assert!(grown < WORKER_BYTES, "VM {number} has grown by {grown}");
-        assert_cheap(&format!("VM {number}"), vm.costs());
+        too_dear.extend(dear(&format!("VM {number}"), vm.costs()));
     }
     // One that comes later, as after a trap, copies what stands there.
     stand.process.add().unwrap();
@@ -104,5 +111,6 @@ fn two_million_records_are_loaded_and_followed_without_holding_a_worker_up() {
     let late = stand.process.vm(2);
     assert_refused(&late.request(read_with(&new)), "token-revoked");
     assert_forwarded(&late.request(read_with(&good)));
-    assert_cheap("a late VM", late.costs());
+    too_dear.extend(dear("a late VM", late.costs()));
+    assert!(too_dear.is_empty(), "{too_dear:#?}");
 }

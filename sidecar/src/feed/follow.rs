@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use wardgate_core::feed::Table as FeedTable;
 use wardgate_core::wire::feed::ChangeKind;
 
-use super::mirror::{GapError, Mirror, fingerprint_of, read_entry};
+use super::mirror::{GapError, Mirror, read_entry};
 use super::settings::{EncodedSettings, SettingsSource};
 use super::{Feed, State};
 use crate::store::records::{StoredApiKey, StoredRevocation};
@@ -143,7 +143,7 @@ impl Feed {
             for entry in entries {
                 match serde_json::from_slice::<StoredApiKey>(&entry.value) {
                     Ok(stored) => {
-                        let fingerprint = fingerprint_of(&stored);
+                        let fingerprint = stored.fingerprint();
                         mirror.put_api_key(at.sequence, fingerprint, &stored.record);
                     }
                     Err(error) => tracing::error!(key = entry.key, %error, "an API key is lost"),

@@ -9,8 +9,7 @@ use wardgate_core::wire::ApiKeyRecord;
 use wardgate_core::wire::feed::{Change, ChangeKind, Layouts, LogEntry, MAX_BEHIND};
 
 use super::table::MirrorTable;
-use crate::store::records::{Change as StoreChange, StoredApiKey};
-use crate::store::{LogPosition, Table as StoreTable};
+use crate::store::LogPosition;
 
 /// What filters are told of, as it was at a place of the log.
 #[derive(Debug)]
@@ -182,34 +181,10 @@ impl Recent {
 
 /// Reads an entry of the log.
 pub(super) fn read_entry(position: LogPosition, entry: &[u8]) -> Option<LogEntry> {
-    if let Ok(change) = StoreChange::decode(entry) {
-        return of_store(&change);
-    }
     let read = serde_json::from_slice(entry);
     if let Err(error) = &read {
         let sequence = position.sequence;
         tracing::error!(sequence, %error, "an entry of the log is not understood: a newer sidecar?");
     }
     read.ok()
-}
-
-/// What an entry of the store itself says to filters. It does not say when.
-fn of_store(change: &StoreChange<'_>) -> Option<LogEntry> {
-    if change.table != StoreTable::ApiKeys {
-        return None;
-    }
-    let kind = match change.value {
-        Some(value) => {
-            let stored: StoredApiKey = serde_json::from_slice(value).ok()?;
-            let fingerprint = fingerprint_of(&stored);
-            ChangeKind::ApiKey { fingerprint, record: Box::new(stored.record) }
-        }
-        None => ChangeKind::ApiKeyGone { fingerprint: Fingerprint::of_api_key(change.key) },
-    };
-    Some(LogEntry { at_milliseconds: 0, kind })
-}
-
-/// What an API key is found by.
-pub(super) fn fingerprint_of(stored: &StoredApiKey) -> Fingerprint {
-    Fingerprint::of_api_key(&stored.record.id)
 }

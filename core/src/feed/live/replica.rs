@@ -14,7 +14,7 @@ use crate::reason::Reason;
 use crate::wire::feed::Settings;
 
 /// Pieces that are copied in one callback.
-const PIECES_AT_ONCE: u64 = 3;
+const PIECES_AT_ONCE: u64 = 2;
 /// How long a VM goes on deciding although it does not have what has changed. It may be copying
 /// tables that were loaded anew, a few pieces with each tick; an enemy who holds back what was
 /// revoked must not gain more than this.

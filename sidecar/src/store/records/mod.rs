@@ -1,14 +1,12 @@
 //! What the values in the tables are: typed access, the same over every store.
 
 pub mod api_keys;
-mod change;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
-pub use change::{Change, DecodeChangeError};
 pub use revocations::StoredRevocation;
 pub use signing_keys::StoredSigningKey;
 
