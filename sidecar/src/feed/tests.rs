@@ -119,6 +119,21 @@ async fn begin(feed: &Feed) -> FeedAnswer {
     .unwrap()
 }
 
+/// The first answer of a feed that is as far as this.
+async fn begin_at(feed: &Feed, cursor: &str) -> FeedAnswer {
+    tokio::time::timeout(DEADLINE, async {
+        loop {
+            let answer = begin(feed).await;
+            if answer.cursor == cursor {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap()
+}
+
 async fn next(feed: &Feed, answer: &FeedAnswer, generation: &str) -> FeedAnswer {
     read(&feed.ask(question(Some(&answer.cursor), Some(generation), DEADLINE)).await.unwrap())
 }
@@ -225,12 +240,7 @@ async fn a_reader_that_is_too_far_behind_loads_the_tables() {
         last = revoke(&store, begin..begin + 2000).await;
     }
     assert!(behind < 6000);
-    let follower = tokio::time::timeout(DEADLINE, async {
-        while begin(&feed).await.cursor != last.to_string() {
-            tokio::task::yield_now().await;
-        }
-    });
-    follower.await.unwrap();
+    begin_at(&feed, &last.to_string()).await;
     let answer = next(&feed, &first, &generation).await;
     assert!(answer.reload && answer.cursor == last.to_string());
 }
@@ -244,8 +254,8 @@ async fn a_store_restored_from_an_older_copy_is_another_one_to_all_readers() {
     let copy = tempfile::tempdir().unwrap();
     std::fs::copy(directory.path().join("store.redb"), copy.path().join("store.redb")).unwrap();
     let before = feed(&original);
-    revoke(&original, [2]).await;
-    let first = begin(&before).await;
+    let second = revoke(&original, [2]).await.to_string();
+    let first = begin_at(&before, &second).await;
     let generation = generation(&first);
     revoke(&original, [3]).await;
     let last = next(&before, &first, &generation).await;
