@@ -40,7 +40,7 @@ test: wasm redis-server $(ENVOY_NEEDS) ## Run every test: core, sidecar, the was
 	cargo test --locked --workspace
 
 .PHONY: soak
-soak: wasm redis-server $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, CHAOS_SECONDS=s)
+soak: wasm redis-server iproute2 $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, CHAOS_SECONDS=s)
 	$(TARGET)/release/soak $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
 
 .PHONY: bench
@@ -152,6 +152,11 @@ clang:
 .PHONY: redis-server
 redis-server:
 	command -v "$${REDIS_SERVER:-redis-server}" >/dev/null || $(call install,redis-server)
+
+# Only root can make networks; others hear from `soak` what it does without.
+.PHONY: iproute2
+iproute2:
+	if [ "$$(id -u)" = 0 ] && ! command -v ip >/dev/null; then $(call install,iproute2); fi
 
 # Installs a Debian package where that is allowed, and says what is missing where it is not.
 define install

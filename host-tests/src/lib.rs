@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod envoy;
 pub mod feed;
 pub mod mesh;
+pub mod network;
 pub mod soak;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]

@@ -2,6 +2,7 @@
 //! revoked without pause; a judge knows what must not happen meanwhile.
 
 mod crowd;
+mod fault;
 mod ledger;
 
 use std::{
@@ -19,10 +20,12 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     envoy::issuer::Issuer,
-    mesh::{Cut, Layout, System},
+    mesh::{Layout, System},
+    network::Network,
 };
 
 use crowd::{Crowd, any_admin};
+pub use fault::Fault;
 pub use ledger::{Bounds, Ledger};
 
 /// How long a gate goes on unheard; short, so that a test sees it close.
@@ -40,109 +43,6 @@ const PACE: Duration = Duration::from_millis(60);
 /// Probers for each Envoy.
 const PROBERS: usize = 2;
 
-/// What is broken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fault {
-    /// A sidecar is killed.
-    KillSidecar(usize),
-    /// All sidecars are killed.
-    KillSidecars,
-    /// A sidecar is stopped where it stands.
-    HoldSidecar(usize),
-    /// The master of Redis is killed.
-    KillMaster,
-    /// The master of Redis is stopped where it stands, and goes on later as if nothing had been.
-    HoldMaster,
-    /// An Envoy is killed.
-    KillEnvoy(usize),
-    /// An Envoy hears nothing from any sidecar, and nobody is told.
-    CutEnvoy(usize),
-    /// The connections of all Envoys to a sidecar are closed.
-    CloseSidecar(usize),
-}
-
-impl Fault {
-    /// The bounded form: one of each kind that breaks another promise.
-    pub const SOME: [Self; 5] = [
-        Self::KillSidecar(0),
-        Self::KillMaster,
-        Self::CutEnvoy(0),
-        Self::KillEnvoy(1),
-        Self::KillSidecars,
-    ];
-    /// Every kind once.
-    pub const ALL: [Self; 8] = [
-        Self::KillSidecar(0),
-        Self::KillMaster,
-        Self::CutEnvoy(0),
-        Self::KillEnvoy(1),
-        Self::CloseSidecar(1),
-        Self::HoldMaster,
-        Self::HoldSidecar(1),
-        Self::KillSidecars,
-    ];
-
-    /// How long it stays broken. A cut goes on for longer than `max_stale`, so that the gate closes.
-    fn duration(self) -> Duration {
-        match self {
-            Self::CutEnvoy(_) => Duration::from_secs(MAX_STALE_SECONDS.saturating_add(3)),
-            Self::HoldMaster | Self::KillMaster => Duration::from_secs(6),
-            Self::KillSidecar(_)
-            | Self::KillSidecars
-            | Self::HoldSidecar(_)
-            | Self::KillEnvoy(_)
-            | Self::CloseSidecar(_) => Duration::from_secs(3),
-        }
-    }
-
-    fn affects(self, envoy: usize) -> bool {
-        match self {
-            Self::KillEnvoy(number) | Self::CutEnvoy(number) => number == envoy,
-            Self::KillSidecar(_)
-            | Self::KillSidecars
-            | Self::HoldSidecar(_)
-            | Self::KillMaster
-            | Self::HoldMaster
-            | Self::CloseSidecar(_) => true,
-        }
-    }
-
-    fn strike(self, system: &mut System) -> Result<()> {
-        match self {
-            Self::KillSidecar(number) => system.sidecar(number)?.kill(),
-            Self::KillSidecars => {
-                for number in 0..system.sidecars().len() {
-                    system.sidecar(number)?.kill();
-                }
-            }
-            Self::HoldSidecar(number) => system.hold_sidecar(number, true)?,
-            Self::KillMaster => system.redis()?.kill_master()?,
-            Self::HoldMaster => system.redis()?.hold_master()?,
-            Self::KillEnvoy(number) => system.kill_envoy(number),
-            Self::CutEnvoy(number) => system.cut_envoy(number, Cut::Silent),
-            Self::CloseSidecar(number) => system.cut_sidecar(number, Cut::Closed),
-        }
-        Ok(())
-    }
-
-    fn repair(self, system: &mut System) -> Result<()> {
-        match self {
-            Self::KillSidecar(number) => system.sidecar(number)?.start()?,
-            Self::KillSidecars => {
-                for number in 0..system.sidecars().len() {
-                    system.sidecar(number)?.start()?;
-                }
-            }
-            Self::HoldSidecar(number) => system.hold_sidecar(number, false)?,
-            Self::KillMaster | Self::HoldMaster => system.redis()?.heal()?,
-            Self::KillEnvoy(number) => system.start_envoy(number)?,
-            Self::CutEnvoy(number) => system.cut_envoy(number, Cut::Healed),
-            Self::CloseSidecar(number) => system.cut_sidecar(number, Cut::Healed),
-        }
-        Ok(())
-    }
-}
-
 /// Breaks one thing after the other for this long, and at least each of `faults` once; what happened
 /// is in the answer.
 ///
@@ -158,7 +58,11 @@ pub fn run(faults: &[Fault], at_least: Duration) -> Result<String> {
         max_stale_seconds: MAX_STALE_SECONDS,
         links: true,
     };
-    let mut system = System::start(layout)?;
+    let (faults, network) = possible(faults)?;
+    let mut system = match network {
+        Some(network) => System::start_in(network, layout)?,
+        None => System::start(layout)?,
+    };
     let max_stale = Duration::from_secs(MAX_STALE_SECONDS);
     let bounds = Bounds { lag: LAG, max_stale, healing: HEALING };
     let crowd = Crowd::new(Ledger::new(bounds, layout.envoys, Instant::now()));
@@ -175,7 +79,7 @@ pub fn run(faults: &[Fault], at_least: Duration) -> Result<String> {
                 scope.spawn(move || crowd.show(envoy, address, goes_on));
             }
         }
-        let struck = strike(&mut system, crowd, faults, start, at_least);
+        let struck = strike(&mut system, crowd, &faults, start, at_least);
         ends.store(true, Ordering::Relaxed);
         struck
     });
@@ -187,8 +91,28 @@ pub fn run(faults: &[Fault], at_least: Duration) -> Result<String> {
     let report = report(&ledger, rounds);
     let first: Vec<_> = ledger.violations.iter().take(20).cloned().collect();
     let count = ledger.violations.len();
-    ensure!(count == 0, "{count} violations, the first:\n{}\n{report}", first.join("\n"));
+    ensure!(
+        count == 0,
+        "{count} violations, the first:\n{}\n{report}\n{}",
+        first.join("\n"),
+        system.logs()
+    );
     Ok(report)
+}
+
+/// What of this can be broken here, and the network that it takes.
+fn possible(faults: &[Fault]) -> Result<(Vec<Fault>, Option<Network>)> {
+    let (of_network, mut faults): (Vec<_>, Vec<_>) =
+        faults.iter().partition(|fault| fault.needs_network());
+    if of_network.is_empty() {
+        return Ok((faults, None));
+    }
+    if let Some(refusal) = Network::refusal() {
+        eprintln!("!!! no network can be made here: {of_network:?} NOT TESTED ({refusal})");
+        return Ok((faults, None));
+    }
+    faults.extend(of_network);
+    Ok((faults, Some(Network::make()?)))
 }
 
 /// Keeps a number of good credentials, and revokes one after the other through the sidecars in turn.

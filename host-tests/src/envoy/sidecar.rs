@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -20,6 +20,7 @@ use super::{
     wait::wait_for,
     wasm_file,
 };
+use crate::network::Place;
 
 /// Making an RSA key in a debug build takes seconds on a loaded machine.
 const START_DEADLINE: Duration = Duration::from_mins(1);
@@ -34,6 +35,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8180";
 pub struct Sidecar {
     directory: PathBuf,
     listen: SocketAddr,
+    place: Place,
     process: Option<Child>,
 }
 
@@ -62,7 +64,8 @@ impl Sidecar {
         if let Some(policy) = policy {
             fs::write(directory.join("policy.yaml"), policy)?;
         }
-        Ok(Self { directory: directory.to_owned(), listen, process: None })
+        let place = Place::LOOPBACK;
+        Ok(Self { directory: directory.to_owned(), listen, place, process: None })
     }
 
     /// The `iss` of its tokens.
@@ -78,7 +81,7 @@ impl Sidecar {
     pub fn start(&mut self) -> Result<()> {
         let log = self.directory.join("sidecar.log");
         let output = File::options().create(true).append(true).open(&log)?;
-        let mut command = Command::new(binary()?);
+        let mut command = self.place.command(&binary()?);
         command.arg("serve").arg("--config").arg(self.config());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let mut child = command.spawn()?;
@@ -138,6 +141,23 @@ impl Sidecar {
     /// When the configuration is not the one that `wardgate init` writes.
     pub fn store_in_redis(&self, section: &str) -> Result<()> {
         self.edit("  path: data/wardgate.redb", &format!("  redis: {section}"))
+    }
+
+    /// Lets it run in a network; its sockets stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration is not the one that `wardgate init` writes.
+    pub fn move_to(&mut self, place: Place) -> Result<()> {
+        let listen = place.free_address()?;
+        self.edit(&format!("listen: {}\n", self.listen), &format!("listen: {listen}\n"))?;
+        (self.listen, self.place) = (listen, place);
+        Ok(())
+    }
+
+    /// Where it runs.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Opens the internal listener on a free port of loopback too, and gives it.
@@ -320,7 +340,7 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// A port that was free a moment ago; another process may take it, and then starting fails.
+/// A port of loopback that was free a moment ago.
 pub(crate) fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+    Place::LOOPBACK.free_address()
 }

@@ -1,14 +1,11 @@
 //! A TCP proxy that can be cut: the network between two processes, under the control of a test.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::{Result, anyhow};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, UnixStream},
     runtime::Runtime,
     sync::watch,
 };
@@ -28,6 +25,15 @@ pub enum Cut {
     Closed,
 }
 
+/// What a link leads to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A Unix socket, which may be that of a process in another network.
+    Socket(PathBuf),
+}
+
 /// A link; it ends when dropped.
 pub struct Link {
     address: SocketAddr,
@@ -41,7 +47,7 @@ impl Link {
     /// # Errors
     ///
     /// When the machine has none.
-    pub fn to(target: SocketAddr) -> Result<Self> {
+    pub fn to(target: Target) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
@@ -70,20 +76,32 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, state: watch::Receiver<Cut>) {
+async fn accept(listener: TcpListener, target: Target, state: watch::Receiver<Cut>) {
     while let Ok((near, _)) = listener.accept().await {
-        let state = state.clone();
+        let (target, state) = (target.clone(), state.clone());
         // Either side hanging up is what this is about.
         tokio::spawn(async move { drop(join(near, target, state).await) });
     }
 }
 
-async fn join(near: TcpStream, target: SocketAddr, mut state: watch::Receiver<Cut>) -> Result<()> {
+async fn join(near: TcpStream, target: Target, mut state: watch::Receiver<Cut>) -> Result<()> {
     pass(&mut state).await?;
-    let far = TcpStream::connect(target).await?;
     near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+    match target {
+        Target::Tcp(address) => {
+            let far = TcpStream::connect(address).await?;
+            far.set_nodelay(true)?;
+            relay(near, far, state).await
+        }
+        Target::Socket(path) => relay(near, UnixStream::connect(path).await?, state).await,
+    }
+}
+
+async fn relay<F>(near: TcpStream, far: F, state: watch::Receiver<Cut>) -> Result<()>
+where
+    F: AsyncRead + AsyncWrite,
+{
+    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), tokio::io::split(far));
     tokio::select! {
         ended = pump(near_in, far_out, state.clone()) => ended,
         ended = pump(far_in, near_out, state) => ended,
@@ -91,8 +109,8 @@ async fn join(near: TcpStream, target: SocketAddr, mut state: watch::Receiver<Cu
 }
 
 async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<Cut>,
 ) -> Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -126,7 +144,7 @@ async fn closed(mut state: watch::Receiver<Cut>) -> Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use super::{Cut, Link};
+    use super::{Cut, Link, Target};
     use crate::{
         envoy::client::{Connection, Request},
         upstream::Upstream,
@@ -135,7 +153,7 @@ mod tests {
     #[test]
     fn a_cut_link_is_silent_or_closed_and_heals() {
         let upstream = Upstream::start().unwrap();
-        let link = Link::to(upstream.address()).unwrap();
+        let link = Link::to(Target::Tcp(upstream.address())).unwrap();
         let mut connection = Connection::open(link.address()).unwrap();
         connection.set_deadline(Duration::from_millis(200)).unwrap();
         let request = Request::get("/");

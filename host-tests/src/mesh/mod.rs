@@ -5,7 +5,7 @@ mod link;
 mod redis;
 mod system;
 
-pub use link::{Cut, Link};
+pub use link::{Cut, Link, Target};
 pub use redis::{Server, Trio};
 pub(crate) use system::viewer_token;
 pub use system::{Layout, System};

@@ -4,14 +4,17 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::envoy::{sidecar::free_address, wait::wait_until};
+use crate::{
+    envoy::wait::wait_until,
+    network::{Network, Place},
+};
 
 /// Starting, copying and electing take seconds on a loaded machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -24,6 +27,7 @@ const FILE: &str = "redis.conf";
 
 /// A running `redis-server`, or another program that `REDIS_SERVER` names.
 pub struct Server {
+    place: Place,
     address: SocketAddr,
     arguments: Vec<String>,
     directory: TempDir,
@@ -31,24 +35,24 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that has every change on disk before it answers.
+    /// A server at this place that has every change on disk before it answers.
     ///
     /// # Errors
     ///
     /// When it does not start.
-    pub fn start(more: &[&str]) -> Result<Self> {
+    pub fn start(place: Place, more: &[&str]) -> Result<Self> {
         let durable: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
         let replication = ["--repl-diskless-sync-delay", "0", "--repl-timeout", "10"];
-        Self::run("", &[&durable[..], &replication, more].concat())
+        Self::run(place, "", &[&durable[..], &replication, more].concat())
     }
 
     /// With this text as its configuration file, which a Sentinel goes on writing into.
-    fn run(configuration: &str, arguments: &[&str]) -> Result<Self> {
+    fn run(place: Place, configuration: &str, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("wardgate-redis-").tempdir()?;
         fs::write(directory.path().join(FILE), configuration)?;
-        let address = free_address()?;
+        let address = place.free_address()?;
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
-        let mut server = Self { address, arguments, directory, child: None };
+        let mut server = Self { place, address, arguments, directory, child: None };
         server.restart()?;
         Ok(server)
     }
@@ -61,8 +65,10 @@ impl Server {
     pub fn restart(&mut self) -> Result<()> {
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let log = File::create(self.directory.path().join("log"))?;
-        let mut command = Command::new(&program);
-        command.args([FILE, "--port", &self.address.port().to_string(), "--bind", "127.0.0.1"]);
+        let mut command = self.place.command(program.as_ref());
+        command.args([FILE, "--port", &self.address.port().to_string()]);
+        // Nobody else is in these networks; elsewhere than on loopback it would take no command.
+        command.args(["--bind", &self.address.ip().to_string(), "--protected-mode", "no"]);
         command.args(&self.arguments);
         command.current_dir(self.directory.path()).stdin(Stdio::null()).stdout(log);
         let child = command
@@ -89,6 +95,11 @@ impl Server {
     /// When it does not run.
     pub fn hold(&self, held: bool) -> Result<()> {
         hold(self.child.as_ref().context("it does not run")?.id(), held)
+    }
+
+    /// Where it runs.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether it was killed.
@@ -161,17 +172,20 @@ pub struct Trio {
 }
 
 impl Trio {
-    /// Starts all six and waits until they know each other.
+    /// Starts all six and waits until they know each other. In a network each server has a place of
+    /// its own, and the Sentinels are at that of the host.
     ///
     /// # Errors
     ///
     /// When one does not start.
-    pub fn start() -> Result<Self> {
+    pub fn start(mut network: Option<&mut Network>) -> Result<Self> {
+        let watchers = network.as_ref().map_or(Place::LOOPBACK, |network| network.host());
+        let mut place = || network.as_mut().map_or(Ok(Place::LOOPBACK), |network| network.add());
         let guard = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"];
-        let master = Server::start(&guard)?;
-        let port = master.address.port().to_string();
-        let replica =
-            || Server::start(&[&["--replicaof", "127.0.0.1", &port], &guard[..]].concat());
+        let master = Server::start(place()?, &guard)?;
+        let (host, port) = (master.address.ip().to_string(), master.address.port().to_string());
+        let mut replica =
+            || Server::start(place()?, &[&["--replicaof", &host, &port], &guard[..]].concat());
         let servers = vec![master, replica()?, replica()?];
         wait_until("replicas in line", PATIENCE, || {
             let up = |server: &Server| {
@@ -181,7 +195,8 @@ impl Trio {
             };
             servers.iter().skip(1).try_fold(true, |all, server| Ok(all && up(server)?))
         })?;
-        let sentinels = (0..3).map(|_| sentinel(&port)).collect::<Result<Vec<_>>>()?;
+        let sentinels =
+            (0..3).map(|_| sentinel(watchers.clone(), &host, &port)).collect::<Result<Vec<_>>>()?;
         wait_until("Sentinels that know each other and the replicas", PATIENCE, || {
             let knows = |sentinel: &Server| {
                 let seen = sentinel.ask(&format!("SENTINEL CKQUORUM {MASTER}"));
@@ -216,6 +231,16 @@ impl Trio {
         Ok(())
     }
 
+    /// The master that stands now.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn master(&self) -> Result<&Server> {
+        let mut alive = self.servers.iter().filter(|server| !server.is_dead());
+        alive.find(|server| server.is_master()).context("no master")
+    }
+
     /// Holds up the master that stands now; what `heal` lets go on.
     ///
     /// # Errors
@@ -244,11 +269,11 @@ impl Trio {
     }
 }
 
-fn sentinel(master: &str) -> Result<Server> {
+fn sentinel(place: Place, host: &str, port: &str) -> Result<Server> {
     let text = format!(
-        "sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+        "sentinel monitor {MASTER} {host} {port} 2\n\
          sentinel down-after-milliseconds {MASTER} 1000\n\
          sentinel failover-timeout {MASTER} 3000\n"
     );
-    Server::run(&text, &["--sentinel"])
+    Server::run(place, &text, &["--sentinel"])
 }

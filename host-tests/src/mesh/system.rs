@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Cut, Link, Trio, redis::hold};
+use super::{Cut, Link, Target, Trio, redis::hold};
 use crate::envoy::{
     Envoy,
     bootstrap::{Listener, balanced_cluster, bootstrap, wardgate},
@@ -21,6 +21,7 @@ use crate::envoy::{
     wait::wait_until,
     wasm_file,
 };
+use crate::network::Network;
 
 /// What the gate itself answers: 200 once it has heard a sidecar.
 const HEALTH_PATH: &str = "/.wardgate/healthz";
@@ -59,6 +60,8 @@ pub struct System {
     /// Who signs the tokens of the tests.
     pub issuer: Arc<Issuer>,
     directory: TempDir,
+    /// Last, so that it goes after all that runs in it.
+    network: Option<Network>,
 }
 
 /// An Envoy, with its links to each sidecar.
@@ -77,7 +80,7 @@ impl System {
     ///
     /// When something does not start.
     pub fn start(layout: Layout) -> Result<Self> {
-        Self::start_with(layout, |_| {})
+        Self::build(layout, None, |_| {})
     }
 
     /// The same with a policy that is changed before anything starts.
@@ -86,11 +89,31 @@ impl System {
     ///
     /// When something does not start.
     pub fn start_with(layout: Layout, change: impl FnOnce(&mut Value)) -> Result<Self> {
+        Self::build(layout, None, change)
+    }
+
+    /// The same with each sidecar and each Redis server at a place of its own in this network. Envoys
+    /// stay outside, and reach the sidecars by links to their sockets.
+    ///
+    /// # Errors
+    ///
+    /// When something does not start.
+    pub fn start_in(network: Network, layout: Layout) -> Result<Self> {
+        ensure!(layout.links, "only by links do Envoys reach into another network");
+        Self::build(layout, Some(network), |_| {})
+    }
+
+    fn build(
+        layout: Layout,
+        mut network: Option<Network>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("wardgate-mesh-").tempdir()?;
         let issuer = Arc::new(Issuer::generate("https://login.example.com")?);
         let mut policy = policy(&issuer);
         change(&mut policy);
-        let trio = (layout.sidecars > 1 || layout.redis).then(Trio::start).transpose()?;
+        let trio = (layout.sidecars > 1 || layout.redis).then(|| Trio::start(network.as_mut()));
+        let trio = trio.transpose()?;
         let mut system = Self {
             layout,
             envoys: Vec::new(),
@@ -100,15 +123,14 @@ impl System {
             policy,
             issuer,
             directory,
+            network,
         };
         let internal = (0..layout.sidecars)
             .map(|number| system.add_sidecar(number))
             .collect::<Result<Vec<_>>>()?;
         system.internal.clone_from(&internal);
         for _ in 0..layout.envoys {
-            let linked = if layout.links { internal.as_slice() } else { &[] };
-            let links = linked.iter().map(|address| Link::to(*address));
-            let links = links.collect::<Result<Vec<_>>>()?;
+            let links = system.links()?;
             let sidecars = if layout.links {
                 links.iter().map(Link::address).collect()
             } else {
@@ -131,10 +153,20 @@ impl System {
         if let Some(trio) = &self.trio {
             sidecar.store_in_redis(&trio.section())?;
         }
+        if let Some(network) = &mut self.network {
+            sidecar.move_to(network.add()?)?;
+        }
         let internal = sidecar.listen_internally()?;
         sidecar.start()?;
         self.sidecars.push(sidecar);
         Ok(internal)
+    }
+
+    /// Links for one more Envoy to all sidecars, if it is to have some.
+    fn links(&self) -> Result<Vec<Link>> {
+        let sidecars = if self.layout.links { self.sidecars.as_slice() } else { &[] };
+        let socket = |sidecar: &Sidecar| sidecar.directory().join("run/internal.sock");
+        sidecars.iter().map(|sidecar| Link::to(Target::Socket(socket(sidecar)))).collect()
     }
 
     /// Starts an Envoy (again), on its port, and waits until its gate is ready.
@@ -175,6 +207,45 @@ impl System {
     /// Cuts or heals the links of all Envoys to one sidecar.
     pub fn cut_sidecar(&self, number: usize, cut: Cut) {
         self.envoys.iter().filter_map(|gate| gate.links.get(number)).for_each(|link| link.set(cut));
+    }
+
+    /// Parts a sidecar from Redis and the other sidecars; all Envoys still reach it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no network.
+    pub fn part_sidecar(&self, number: usize) -> Result<()> {
+        let sidecar = self.sidecars.get(number).context("no such sidecar")?;
+        self.network.as_ref().context("no network")?.part([sidecar.place()])
+    }
+
+    /// Parts the system in two: the master of Redis, the sidecar and the Envoy of this number, and
+    /// everybody else.
+    ///
+    /// # Errors
+    ///
+    /// When there is no network, or no master.
+    pub fn part_master(&self, number: usize) -> Result<()> {
+        let sidecar = self.sidecars.get(number).context("no such sidecar")?;
+        let master = self.trio.as_ref().context("no Redis")?.master()?;
+        for (envoy, gate) in self.envoys.iter().enumerate() {
+            let links = gate.links.iter().enumerate();
+            let over = links.filter(|(sidecar, _)| (*sidecar == number) != (envoy == number));
+            over.for_each(|(_, link)| link.set(Cut::Closed));
+        }
+        let places = [sidecar.place(), master.place()];
+        self.network.as_ref().context("no network")?.part(places)
+    }
+
+    /// All hear all again.
+    ///
+    /// # Errors
+    ///
+    /// When there is no network.
+    pub fn heal_network(&self) -> Result<()> {
+        let links = self.envoys.iter().flat_map(|gate| &gate.links);
+        links.for_each(|link| link.set(Cut::Healed));
+        self.network.as_ref().context("no network")?.heal()
     }
 
     /// Stops a sidecar where it stands, or lets it go on.
