@@ -97,7 +97,7 @@ impl Network {
         // Else the address of a bridge changes with its ports, and for seconds nobody finds it.
         let mac = format!("02:77:67:{second:02x}:{third:02x}:01");
         ip(&["link", "add", &network.bridge(), "address", &mac, "type", "bridge"])?;
-        ip(&["addr", "add", &network.with_mask(network.address(1)), "dev", &network.bridge()])?;
+        ip(&["addr", "add", &Self::with_mask(network.address(1)), "dev", &network.bridge()])?;
         ip(&["link", "add", &network.aside(), "type", "bridge"])?;
         ip(&["link", "set", &network.bridge(), "up"])?;
         ip(&["link", "set", &network.aside(), "up"])?;
@@ -123,7 +123,7 @@ impl Network {
         self.places.push(place.clone());
         ip(&["link", "add", &name, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
         ip(&["link", "set", &name, "master", &self.bridge(), "up"])?;
-        ip(&["-n", &name, "addr", "add", &self.with_mask(address), "dev", "eth0"])?;
+        ip(&["-n", &name, "addr", "add", &Self::with_mask(address), "dev", "eth0"])?;
         ip(&["-n", &name, "link", "set", "lo", "up"])?;
         ip(&["-n", &name, "link", "set", "eth0", "up"])?;
         Ok(place)
@@ -160,7 +160,7 @@ impl Network {
         Ipv4Addr::new(first, second, third, last)
     }
 
-    fn with_mask(&self, address: Ipv4Addr) -> String {
+    fn with_mask(address: Ipv4Addr) -> String {
         format!("{address}/24")
     }
 }
