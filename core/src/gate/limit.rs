@@ -174,7 +174,7 @@ impl Gate {
     ) -> Step {
         match self.limit(&principal, case.route, edge) {
             Ok(told) => {
-                let mut step = self.forward(principal, outcome, case, shadow);
+                let mut step = self.forward(principal, outcome, case, shadow, edge);
                 if let Step::Forward(forward) = &mut step {
                     forward.answer_headers = told;
                 }
@@ -183,7 +183,7 @@ impl Gate {
             Err(limited) if is_shadow(case.route) => {
                 let case = Case { limit: Some(&limited.name), ..*case };
                 let outcome = Outcome::ShadowDeny(Reason::RateLimited);
-                self.forward(principal, outcome, &case, shadow)
+                self.forward(principal, outcome, &case, shadow, edge)
             }
             Err(limited) => self.deny_limited(&limited, case, &principal, edge),
         }

@@ -154,7 +154,8 @@ impl Gate {
                 && !forbidden(&options)
             {
                 let case = Case { route: policy.permit_route(&found), ..unrouted };
-                return self.forward(Rc::clone(&self.anonymous), Outcome::Permit, &case, None);
+                let principal = Rc::clone(&self.anonymous);
+                return self.forward(principal, Outcome::Permit, &case, None, edge);
             }
         }
         let found = match find(intake.method) {
@@ -188,7 +189,8 @@ impl Gate {
                 self.forward_limited(principal, outcome, case, shadow, edge)
             }
             Decision::ShadowDeny { reason, .. } => {
-                self.forward(principal, Outcome::ShadowDeny(failed.unwrap_or(reason)), case, None)
+                let outcome = Outcome::ShadowDeny(failed.unwrap_or(reason));
+                self.forward(principal, outcome, case, None, edge)
             }
             Decision::Deny { reason, route } => {
                 let route = route.map(|id| policy.route(id)).or(case.route);
@@ -204,8 +206,12 @@ impl Gate {
         outcome: Outcome,
         case: &Case<'_>,
         shadow: Option<&Route>,
+        edge: &dyn Edge,
     ) -> Step {
-        self.record(outcome, case, Some(&principal), shadow, None);
+        // The owner of a key wants to know where it is used: one that was stolen works from
+        // elsewhere. For a token the address would be one more call to the proxy for each request.
+        let address = (principal.auth == AuthKind::ApiKey).then(|| edge.source_address());
+        self.record(outcome, case, Some(&principal), shadow, address.as_deref());
         let mut remove: Vec<Cow<'static, [u8]>> =
             case.intake.forged.iter().map(|name| Cow::Owned((*name).to_vec())).collect();
         // Only the credential that was verified may go on: an upstream that is handed another one

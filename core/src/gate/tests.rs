@@ -30,6 +30,7 @@ struct TestEdge {
     checks: std::cell::Cell<u32>,
     memory: CountingMemory,
     address: Option<&'static [u8]>,
+    addresses_asked: std::cell::Cell<u32>,
 }
 
 /// Counts what is read, so that a test can tell that nothing is.
@@ -65,6 +66,7 @@ impl SignatureCheck for TestEdge {
 
 impl Edge for TestEdge {
     fn source_address(&self) -> Vec<u8> {
+        self.addresses_asked.set(self.addresses_asked.get() + 1);
         self.address.unwrap_or(b"192.0.2.1:4711").to_vec()
     }
 
@@ -642,6 +644,24 @@ fn every_decision_leaves_an_event_and_is_counted() {
     assert!(!text.contains("eyJ"), "no token stands in an event");
     assert_eq!(bench.gate.counters().permitted, 1);
     assert_eq!(bench.gate.counters().denied.iter().sum::<u64>(), 1);
+}
+
+#[test]
+fn the_event_of_an_api_key_says_from_where_and_that_of_a_token_does_not_ask() {
+    let mut bench = fed();
+    let good = key(1);
+    bench.add(record(&good));
+    let token = viewer();
+    bench.forwarded("GET", "/keys", &[(b"authorization", token.as_bytes())]);
+    assert_eq!(bench.edge.addresses_asked.get(), 0);
+    bench.forwarded("GET", "/keys", &[(b"x-api-key", good.expose().as_bytes())]);
+    assert_eq!(bench.edge.addresses_asked.get(), 1);
+    let body = bench.gate.audit().unwrap().borrow_mut().next_delivery(1).unwrap();
+    let batch: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(batch["events"][0]["auth"], "jwt");
+    assert_eq!(batch["events"][0].get("source_address"), None);
+    assert_eq!(batch["events"][1]["credential_id"], good.id());
+    assert_eq!(batch["events"][1]["source_address"], "192.0.2.1:4711");
 }
 
 #[test]

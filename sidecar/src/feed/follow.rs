@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use wardgate_core::feed::Table as FeedTable;
 use wardgate_core::wire::feed::ChangeKind;
 
@@ -15,9 +15,11 @@ use crate::store::{LogPage, LogPosition, Pages, StoreError, Table};
 
 /// Entries that are taken in at a time; readers of the mirror wait meanwhile.
 const ENTRIES: usize = 256;
-/// How long a look at the log waits for a change. At its end the store is asked again, which shows
-/// that it is there: well under [`super::CONFIRMED_WITHIN`].
+/// How long a look at the log waits for a change.
 const QUIET: Duration = Duration::from_millis(500);
+/// How often the store is confirmed: with the time that it takes well under
+/// [`super::CONFIRMED_WITHIN`].
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 /// Pauses after failures of the store grow from the one to the other.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ impl Feed {
     pub async fn follow(self: Arc<Self>, source: Arc<dyn SettingsSource>) {
         tokio::join!(
             self.follow_store(&*source),
+            self.confirm_store(),
             self.follow_settings(&*source),
             self.sweep_expired()
         );
@@ -81,7 +84,6 @@ impl Feed {
             };
             *pause = FIRST_PAUSE;
             let Some((last, _)) = entries.last() else {
-                self.state_mut().confirmed = Some(Instant::now());
                 self.store.log_changed(at, QUIET).await?;
                 continue;
             };
@@ -95,7 +97,7 @@ impl Feed {
                 self.read_settings(source).await?;
             }
             if let Err(gap) = self.take_in(&entries) {
-                self.state_mut().mirror = None;
+                self.state_mut().forget();
                 return Err(gap.into());
             }
             at = last;
@@ -109,6 +111,7 @@ impl Feed {
                 mirror.apply(*position, entry)?;
             }
         }
+        state.settle();
         self.count_records(&state);
         drop(state);
         self.wake();
@@ -117,8 +120,38 @@ impl Feed {
 
     /// The mirror is of another log. It says nothing more until it was filled anew.
     fn forget<T>(&self) -> Result<T, FollowError> {
-        self.state_mut().mirror = None;
+        self.state_mut().forget();
         Err(FollowError::Unknown)
+    }
+
+    /// Has the store confirmed, beside the reading of it: a server that waits for its replicas holds
+    /// up no change that they already have.
+    async fn confirm_store(&self) {
+        let mut confirmed_before = true;
+        loop {
+            let asked = Instant::now();
+            match self.store.confirm().await {
+                Ok(position) => {
+                    let mut state = self.state_mut();
+                    state.seen = Some((position, asked));
+                    state.settle();
+                    confirmed_before = true;
+                }
+                Err(error) => {
+                    if confirmed_before {
+                        tracing::warn!(%error, "the store is not confirmed");
+                    }
+                    confirmed_before = false;
+                }
+            }
+            let next = asked.checked_add(CONFIRM_EVERY).unwrap_or(asked);
+            // Whether the time is over or it was filled, it goes on.
+            let _ = timeout_at(next, self.filled.notified()).await;
+            // A store that fails at once.
+            if !confirmed_before {
+                sleep(FIRST_PAUSE).await;
+            }
+        }
     }
 
     /// Reads the tables. What changes meanwhile is in what was read or not; either way the log after
@@ -163,6 +196,7 @@ impl Feed {
         state.fill = state.fill.wrapping_add(1);
         self.count_records(&state);
         drop(state);
+        self.filled.notify_one();
         self.wake();
         Ok(at)
     }

@@ -28,13 +28,13 @@ pub use settings::{EncodedSettings, SettingsParts, SettingsSource};
 use crate::clock::Clock;
 use crate::config::FeedSection;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{LogPosition, Store};
 use answer::LastAnswer;
-use mirror::Mirror;
+use mirror::{Mirror, Place};
 
-/// How long the mirror may speak for the store after the store was heard last. An answer says 'there
+/// How long the mirror may speak for the store after the store was last confirmed. An answer says 'there
 /// is nothing new', and filters count from it how old what they know is: a sidecar that is cut off
-/// from its store must not say so.
+/// from its store, or with an old master of it, must not say so.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 /// Readers whose place is only in the log of the store, asked for at a time.
 const STORE_QUESTIONS: usize = 16;
@@ -55,6 +55,8 @@ pub struct Feed {
     /// Held while settings are read and put in place, so that older ones never come last.
     settings_turn: tokio::sync::Mutex<()>,
     settings_other: Notify,
+    /// The mirror was filled: it has to be confirmed.
+    filled: Notify,
     stopped: AtomicBool,
 }
 
@@ -63,8 +65,11 @@ struct State {
     /// `None` until the tables were read for the first time.
     mirror: Option<Mirror>,
     settings: Option<Arc<EncodedSettings>>,
-    /// When the mirror was last the same as the store.
+    /// The mirror has everything that was acknowledged until then.
     confirmed: Option<Instant>,
+    /// Where the store was when it was last confirmed, and when that was asked. The mirror may not be
+    /// there yet.
+    seen: Option<(LogPosition, Instant)>,
     /// Counts how often the tables were read.
     fill: u64,
 }
@@ -82,13 +87,20 @@ impl Feed {
             store,
             clock,
             metrics,
-            state: RwLock::new(State { mirror: None, settings: None, confirmed: None, fill: 0 }),
+            state: RwLock::new(State {
+                mirror: None,
+                settings: None,
+                confirmed: None,
+                seen: None,
+                fill: 0,
+            }),
             changed: watch::Sender::new(0),
             places: Semaphore::new(readers.min(Semaphore::MAX_PERMITS)),
             turns: Semaphore::new(STORE_QUESTIONS),
             last_answer: Mutex::new(None),
             settings_turn: tokio::sync::Mutex::new(()),
             settings_other: Notify::new(),
+            filled: Notify::new(),
             stopped: AtomicBool::new(false),
         }
     }
@@ -128,6 +140,24 @@ impl Feed {
 }
 
 impl State {
+    /// Notes that the mirror is as far as the store was when it was confirmed. What counts is when
+    /// that was asked: everything that was acknowledged before is in it. The place must be one of the
+    /// mirror's own history: reads and confirmations have connections of their own, and in a failover
+    /// one may go to the new master and the other to the old one.
+    fn settle(&mut self) {
+        let Some((position, asked)) = self.seen else { return };
+        let reached = self.mirror.as_ref().map(|mirror| mirror.place(&position));
+        if matches!(reached, Some(Place::Here(_))) {
+            self.confirmed = Some(asked);
+            self.seen = None;
+        }
+    }
+
+    /// The mirror is not what the store is.
+    fn forget(&mut self) {
+        (self.mirror, self.confirmed) = (None, None);
+    }
+
     /// Whether what is here can speak for the store.
     fn is_current(&self) -> bool {
         self.mirror.is_some()

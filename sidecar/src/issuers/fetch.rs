@@ -1,21 +1,16 @@
 //! Fetches one small document over HTTPS.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CACHE_CONTROL, HOST, LOCATION, USER_AGENT};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCEPT, CACHE_CONTROL, HOST, LOCATION};
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::time::Instant;
 
 use super::url::Url;
+use crate::outgoing::{self, Authorities, Client, OutgoingError, Place, TrustError};
 
 /// Longest document: a hundred keys with their certificates are a third of it.
 const MAX_BODY_BYTES: usize = 512 * 1024;
@@ -24,8 +19,7 @@ const MAX_REDIRECTS: usize = 3;
 
 /// Asks issuers.
 pub(super) struct Fetcher {
-    tls: TlsConnector,
-    timeout: Duration,
+    client: Client,
     pub(super) allow_http: bool,
 }
 
@@ -40,16 +34,8 @@ pub(super) struct Fetched {
 /// Why there is no document. Says nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("no connection: {0}")]
-    Connect(#[source] std::io::Error),
-    #[error("not a name that a certificate could have")]
-    Name,
-    #[error("no answer in time")]
-    Timeout,
-    #[error("no HTTP answer: {0}")]
-    Http(#[source] hyper::Error),
-    #[error("the answer breaks off, or is longer than {MAX_BODY_BYTES} bytes")]
-    Body,
+    #[error(transparent)]
+    Outgoing(#[from] OutgoingError),
     #[error("status {0}")]
     Status(u16),
     #[error("a redirect to somewhere else, or too many of them")]
@@ -60,61 +46,31 @@ pub(super) enum FetchError {
 
 /// The trusted authorities cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// The file cannot be read or has no certificate.
-    #[error("issuers.ca_file: {0}")]
-    File(#[from] rustls::pki_types::pem::Error),
-    /// A certificate is none.
-    #[error("issuers.ca_file: {0}")]
-    Certificate(#[from] rustls::Error),
-    /// There is none in the file.
-    #[error("issuers.ca_file has no certificate")]
-    Empty,
-}
+#[error("issuers.ca_file: {0}")]
+pub struct CaFileError(#[from] TrustError);
 
 impl Fetcher {
     /// Trusts the authorities of the file, or those of the system.
     pub(super) fn new(
-        ca_file: Option<&std::path::Path>,
+        ca_file: Option<&Path>,
         timeout: Duration,
         allow_http: bool,
-    ) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        if let Some(file) = ca_file {
-            for certificate in CertificateDer::pem_file_iter(file)? {
-                roots.add(certificate?)?;
-            }
-            if roots.is_empty() {
-                return Err(TrustError::Empty);
-            }
-        } else {
-            let found = rustls_native_certs::load_native_certs();
-            for error in found.errors {
-                tracing::warn!(%error, "the system's certificates cannot all be read");
-            }
-            // Old systems have some that nobody reads any more.
-            let _ = roots.add_parsable_certificates(found.certs);
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)), timeout, allow_http })
+    ) -> Result<Self, CaFileError> {
+        let authorities = match ca_file {
+            Some(file) => Authorities::of_file(file)?,
+            None => Authorities::of_system(),
+        };
+        Ok(Self { client: Client::new(authorities, timeout)?, allow_http })
     }
 
     /// Fetches a document; all of it has one deadline.
     pub(super) async fn get(&self, url: &Url) -> Result<Fetched, FetchError> {
-        let fetched = tokio::time::timeout(self.timeout, self.follow(url.clone())).await;
-        fetched.map_err(|_| FetchError::Timeout)?
-    }
-
-    async fn follow(&self, mut url: Url) -> Result<Fetched, FetchError> {
+        let (mut url, deadline) = (url.clone(), self.client.deadline());
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.ask(&url).await?;
-            let status = response.status();
+            let answer = self.ask(&url, deadline).await?;
+            let status = answer.status();
             if status.is_redirection() {
-                let location = response.headers().get(LOCATION).and_then(|it| it.to_str().ok());
+                let location = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok());
                 let next = location.and_then(|it| url.redirected(it, self.allow_http));
                 url = next.ok_or(FetchError::Redirect)?;
                 continue;
@@ -122,40 +78,21 @@ impl Fetcher {
             if status != StatusCode::OK {
                 return Err(FetchError::Status(status.as_u16()));
             }
-            let max_age_seconds = max_age(&response);
-            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
-            let body = body.map_err(|_| FetchError::Body)?.to_bytes();
+            let max_age_seconds = max_age(&answer);
+            let body = outgoing::body(answer, MAX_BODY_BYTES, deadline).await?;
             return Ok(Fetched { body, max_age_seconds });
         }
         Err(FetchError::Redirect)
     }
 
-    async fn ask(&self, url: &Url) -> Result<Response<hyper::body::Incoming>, FetchError> {
-        let stream = TcpStream::connect((url.host.as_str(), url.port));
-        let stream = stream.await.map_err(FetchError::Connect)?;
-        if !url.is_tls {
-            return exchange(stream, url).await;
-        }
-        let name = ServerName::try_from(url.host.clone()).map_err(|_| FetchError::Name)?;
-        let stream = self.tls.connect(name, stream).await.map_err(FetchError::Connect)?;
-        exchange(stream, url).await
+    async fn ask(&self, url: &Url, deadline: Instant) -> Result<Response<Incoming>, FetchError> {
+        let request = Request::get(&url.target)
+            .header(HOST, url.authority())
+            .header(ACCEPT, "application/json")
+            .body(Full::default())?;
+        let place = Place { is_tls: url.is_tls, host: &url.host, port: url.port };
+        Ok(self.client.send(place, request, deadline).await?)
     }
-}
-
-async fn exchange<S>(stream: S, url: &Url) -> Result<Response<hyper::body::Incoming>, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await.map_err(FetchError::Http)?;
-    // Ends with the answer; what goes wrong in it the sender says too.
-    tokio::spawn(connection);
-    let request = Request::get(&url.target)
-        .header(HOST, url.authority())
-        .header(ACCEPT, "application/json")
-        .header(USER_AGENT, concat!("wardgate/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())?;
-    sender.send_request(request).await.map_err(FetchError::Http)
 }
 
 /// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1); 0 if nothing may be kept.

@@ -26,7 +26,7 @@ use wardgate_core::policy::{Issuer, Policy};
 use wardgate_core::wire::IssuerKeySet;
 use wardgate_core::wire::feed::UnknownKey;
 
-pub use fetch::TrustError;
+pub use fetch::CaFileError;
 
 use crate::clock::Clock;
 use crate::config::IssuersSection;
@@ -78,13 +78,13 @@ impl Issuers {
     ///
     /// # Errors
     ///
-    /// [`TrustError`] when the trusted authorities cannot be read.
+    /// [`CaFileError`] when the trusted authorities cannot be read.
     pub fn new(
         section: &IssuersSection,
         ca_file: Option<&Path>,
         (store, clock, random): (Arc<dyn Store>, Clock, Random),
         metrics: Arc<Metrics>,
-    ) -> Result<Self, TrustError> {
+    ) -> Result<Self, CaFileError> {
         let timeout = Duration::from_millis(section.timeout_milliseconds.0);
         Ok(Self {
             store,

@@ -17,6 +17,7 @@ use super::{Issuers, Source, Sources};
 use crate::clock::Clock;
 use crate::config::IssuersSection;
 use crate::metrics::Metrics;
+use crate::outgoing::OutgoingError;
 use crate::random::Random;
 use crate::store::{Embedded, LogPage, Store};
 use server::{Answer, Server};
@@ -179,7 +180,9 @@ async fn what_is_no_key_set_changes_nothing() {
         (Answer::status(500), |it| matches!(it, RefreshError::Fetch(FetchError::Status(500)))),
         (Answer::redirect(elsewhere), |it| matches!(it, RefreshError::Fetch(FetchError::Redirect))),
         (Answer::redirect("/again"), |it| matches!(it, RefreshError::Fetch(FetchError::Redirect))),
-        (Answer::Silence, |it| matches!(it, RefreshError::Fetch(FetchError::Timeout))),
+        (Answer::Silence, |it| {
+            matches!(it, RefreshError::Fetch(FetchError::Outgoing(OutgoingError::Timeout)))
+        }),
         (Answer::json("{".to_owned()), |it| matches!(it, RefreshError::KeySet(KeySetError::Json))),
         (Answer::json("{}".to_owned()), |it| {
             matches!(it, RefreshError::KeySet(KeySetError::Form(_)))
@@ -189,7 +192,7 @@ async fn what_is_no_key_set_changes_nothing() {
             matches!(it, RefreshError::KeySet(KeySetError::Form(_)))
         }),
         (Answer::json(" ".repeat(600_000)), |it| {
-            matches!(it, RefreshError::Fetch(FetchError::Body))
+            matches!(it, RefreshError::Fetch(FetchError::Outgoing(OutgoingError::Body(_))))
         }),
     ];
     for (answer, right) in cases {
@@ -241,7 +244,10 @@ async fn only_the_authorities_of_the_file_are_trusted() {
     let source = Source::Uri(server.url("/keys"));
     home.issuers(Some(&own)).refresh("https://corp", &source).await.unwrap();
     let error = home.issuers(None).refresh("https://corp", &source).await.unwrap_err();
-    assert!(matches!(error, RefreshError::Fetch(FetchError::Connect(_))), "{error:?}");
+    assert!(
+        matches!(error, RefreshError::Fetch(FetchError::Outgoing(OutgoingError::Connect(_)))),
+        "{error:?}"
+    );
     std::fs::write(&own, "").unwrap();
     let parts = (Arc::clone(&home.store), home.clock.clone(), Random::system());
     let none = Issuers::new(&IssuersSection::default(), Some(&own), parts, Arc::default());

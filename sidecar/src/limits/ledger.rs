@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Mutex as AsyncMutex;
 use wardgate_core::base64url;
@@ -17,9 +18,9 @@ use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Accounts in memory, some 40 MB. Those that owe nothing are forgotten.
 const MAX_ACCOUNTS: usize = 1_000_000;
-/// How often a change is tried that other sidecars come before: with three of them each has had its
-/// turn twice.
-const MAX_TRIES: u32 = 8;
+/// How often a change is tried that other sidecars come before. Of those that try at once one gets
+/// through, so whoever loses so often, with a longer pause each time, has a store that is broken.
+const MAX_TRIES: u32 = 32;
 const SECOND: u64 = 1_000_000_000;
 
 /// One ask, with what it is about.
@@ -122,6 +123,8 @@ async fn settle_shared(
             Ok(_) => return Ok(grants),
             Err(StoreError::Conflict { .. }) if tries < MAX_TRIES => {
                 tries = tries.saturating_add(1);
+                // Not in step with whoever was faster.
+                tokio::time::sleep(Duration::from_millis(u64::from(tries))).await;
             }
             Err(error) => return Err(error),
         }

@@ -164,6 +164,7 @@ macro_rules! all_tests {
                 fifty_logins_at_once_keep_the_cap_of_sessions
                 what_is_added_from_both_sides_is_counted;
             logs:
+                a_confirmation_is_the_head_and_changes_nothing
                 a_reader_gets_every_entry_once_in_order_while_two_append
                 positions_of_another_history_are_unknown
                 a_log_begun_anew_knows_no_position_from_before

@@ -261,6 +261,11 @@ impl Store for Embedded {
         Box::pin(std::future::ready(Ok(head)))
     }
 
+    /// There is no other that it could be cut off from.
+    fn confirm(&self) -> Answer<'_, LogPosition> {
+        self.log_head()
+    }
+
     fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage> {
         self.read(|transaction| {
             let log = transaction.open_table(LOG).map_err(failed)?;

@@ -58,6 +58,11 @@ pub trait Store: Send + Sync + 'static {
     /// The place of the newest entry of the log.
     fn log_head(&self) -> Answer<'_, LogPosition>;
 
+    /// The place of the newest entry of the log, on a server that has shown since the call that it is
+    /// not cut off from the others, as far as the store can tell. A server that is cut off goes on
+    /// answering reads by an old state: what is read may only be called new together with this.
+    fn confirm(&self) -> Answer<'_, LogPosition>;
+
     /// At most `limit` entries after a place, and no more than [`MAX_LOG_PAGE`]; fewer only if there
     /// are no more.
     fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage>;

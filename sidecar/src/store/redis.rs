@@ -281,6 +281,18 @@ impl Store for Redis {
         Box::pin(self.head())
     }
 
+    fn confirm(&self) -> Answer<'_, LogPosition> {
+        Box::pin(async move {
+            if self.wait_replicas == 0 {
+                return self.head().await;
+            }
+            let command = script(scripts::CONFIRM, &[self.keys.numbers()], [FORMAT]);
+            let (answer, replicated) = self.write::<Vec<String>>(Repeat::Harmless, command).await?;
+            replicated?;
+            done(&answer.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+    }
+
     fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage> {
         Box::pin(self.after(position, limit))
     }

@@ -206,6 +206,32 @@ fn a_sidecar_without_its_store_does_not_say_that_nothing_changed() {
 }
 
 #[test]
+fn a_sidecar_with_a_master_that_is_cut_off_does_not_say_that_nothing_changed() {
+    let master = Server::start(&[]);
+    let replica = master.replica();
+    let home = Home::new();
+    on_redis(&home, &master);
+    let urls = format!("urls: [\"{}\"]", master.url());
+    home.edit(&urls, &format!("{urls}, wait_replicas: 1, wait_timeout_milliseconds: 300"));
+    let _sidecar = home.serve();
+    let filter = Filter::of(&home);
+    until(&filter, "wait=0", |answer| answer.status == 200);
+    let first = ask(&filter, "wait=0");
+    let generation = first.settings.unwrap().generation;
+    let query = format!("cursor={}&settings={generation}&wait=0", first.cursor);
+    replica.hold();
+    // The master itself answers every read as before.
+    until(&filter, &query, |answer| answer.status == 503);
+    let read: String = master.ask(&["HGET", "{wardgate}:numbers", "format"]);
+    assert_eq!(read, "2");
+    replica.go_on();
+    until(&filter, &query, |answer| answer.status == 200);
+    revoke(&home, "x");
+    let query = format!("cursor={}&settings={generation}&wait=20000", first.cursor);
+    assert_eq!(revoked(&ask(&filter, &query)), [target("x")]);
+}
+
+#[test]
 fn tokens_are_revoked_by_what_they_are_or_name_and_never_shown() {
     let home = Home::new();
     let mut sidecar = home.serve();

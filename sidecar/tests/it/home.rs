@@ -163,10 +163,10 @@ impl Sidecar {
         (self.child.wait().unwrap(), self.seen.join("\n"))
     }
 
-    /// Memory in use, in KiB.
-    pub(crate) fn resident_kib(&self) -> u64 {
+    /// Memory that it has taken for itself, in KiB.
+    pub(crate) fn allocated_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

@@ -69,7 +69,11 @@ fn the_public_listener_shows_health_metrics_and_public_keys() {
     let home = Home::new();
     let sidecar = home.serve();
     assert_eq!(get(&sidecar, "/healthz").json(), json!({"status": "ok"}));
-    assert_eq!(get(&sidecar, "/readyz").json(), json!({"status": "ready"}));
+    // The feed reads the store when the listeners are open already.
+    let until = std::time::Instant::now() + crate::home::DEADLINE;
+    while get(&sidecar, "/readyz").json() != json!({"status": "ready"}) {
+        assert!(std::time::Instant::now() < until, "it is never ready");
+    }
     let keys = get(&sidecar, "/.well-known/jwks.json");
     assert_eq!(keys.header("cache-control"), Some("public, max-age=300"));
     let text = String::from_utf8(keys.body.clone()).unwrap();

@@ -90,8 +90,10 @@ fn keys_survive_kill_9() {
 fn an_idle_sidecar_is_small() {
     let home = Home::new();
     let sidecar = home.serve();
-    let kib = sidecar.resident_kib();
-    assert!(kib < 20 * 1024, "{kib} KiB");
+    // Without the pages of the program itself, which a build for tests has twice as many of: of the
+    // budget of 20 MB they take about 9 in a release.
+    let kib = sidecar.allocated_kib();
+    assert!(kib < 8 * 1024, "{kib} KiB");
 }
 
 #[test]

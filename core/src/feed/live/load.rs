@@ -50,6 +50,8 @@ pub(super) struct Load {
     pub(super) must_reach: u64,
     /// When the sidecar said last that nothing more has changed.
     pub(super) caught_up: Option<u64>,
+    /// Whether a change could not be written where it belongs.
+    pub(super) is_flawed: bool,
     lanes: Vec<Lane>,
     next_copy: u64,
 }
@@ -82,6 +84,7 @@ impl Load {
             received: 0,
             must_reach: 0,
             caught_up: None,
+            is_flawed: false,
             lanes: Table::ALL.into_iter().flat_map(|table| lanes(layouts, table)).collect(),
             next_copy: 0,
         }

@@ -236,14 +236,17 @@ impl Poller {
         let Some(tables) = replica.even(image) else { return false };
         let batch = stream.take(CHANGES_AT_ONCE);
         if !batch.changes.is_empty() {
+            let id = image.id();
             let applied =
                 apply(memory, &self.vault, (image, tables), &batch.changes, now.wall_seconds);
+            if !applied.is_whole {
+                replica.notice_broken(id);
+            }
             let Some(head) = applied.head else {
                 stream.give_back(batch);
                 return true;
             };
             image.head = head;
-            self.must_reload |= !applied.is_whole;
             let count = u64::try_from(batch.changes.len()).unwrap_or(0);
             figures.changes = figures.changes.saturating_add(count);
         }
@@ -268,8 +271,9 @@ impl Poller {
             let applied = apply(memory, &self.vault, to, &batch, now.wall_seconds);
             match applied.head {
                 Some(head) if applied.is_whole => load.image.head = head,
-                // Somebody writes where only the loading should: begin anew.
-                Some(_) | None => self.must_reload = true,
+                // Somebody writes where only the loading should: whoever is decided about there is
+                // kept out until the next loading.
+                Some(_) | None => load.is_flawed = true,
             }
             return true;
         }
@@ -297,6 +301,8 @@ impl Poller {
         self.calls.clear();
         self.loaded_at = Some(now.monotonic);
         self.layouts_differ = None;
+        // What was wished before was wished of what was before.
+        self.must_reload = load.is_flawed;
         Some(View::of_loader(&load.image, load.tables))
     }
 

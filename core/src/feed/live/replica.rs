@@ -6,9 +6,11 @@ use std::rc::Rc;
 use super::lease::Standing;
 use super::memory::SharedMemory;
 use super::meta::{Image, META, Meta, SETTINGS, WISH};
+use super::poller::is_over;
 use super::tables::Tables;
 use super::vault::Vault;
 use super::view::{FoundRecord, Progress, Unreadable, View};
+use crate::feed::bucket::ImageId;
 use crate::feed::{Fingerprint, Table};
 use crate::reason::Reason;
 use crate::wire::feed::Settings;
@@ -21,6 +23,8 @@ const PIECES_AT_ONCE: u64 = 2;
 const BLIND_NANOSECONDS: u64 = 500_000_000;
 /// How long there may be no poller: the next one needs a lease's time and a tick.
 const ORPHAN_NANOSECONDS: u64 = 2_500_000_000;
+/// Time between two tellings of a bucket that cannot be read.
+const TELL_NANOSECONDS: u64 = 1_000_000_000;
 /// Ages of changes that wait to be counted; more are not.
 const MAX_AGES: usize = 256;
 
@@ -93,6 +97,10 @@ pub struct Replica {
     revocation_changes: u64,
     ages: Vec<u64>,
     wish: Cell<Wish>,
+    /// The loading of which a bucket could not be read. The poller may be replaced before it has
+    /// loaded the tables anew, and an enemy may erase the wish: so it is told until they are.
+    broken: Cell<Option<ImageId>>,
+    told_at: Option<u64>,
 }
 
 impl Replica {
@@ -116,6 +124,8 @@ impl Replica {
             revocation_changes: 0,
             ages: Vec::new(),
             wish: Cell::default(),
+            broken: Cell::default(),
+            told_at: None,
         }
     }
 
@@ -186,9 +196,14 @@ impl Replica {
         let view = self.current.as_ref().ok_or(Unreadable)?;
         let found = view.find(memory, &self.vault, table, fingerprint);
         if found.is_err() {
-            self.wishes(Wish::Reload);
+            self.broken.set(Some(view.image));
         }
         found
+    }
+
+    /// Takes notice that a bucket of this loading cannot be written into.
+    pub(super) fn notice_broken(&self, image: ImageId) {
+        self.broken.set(Some(image));
     }
 
     /// When changes were made that this VM has taken in since it was asked last, in milliseconds
@@ -408,7 +423,17 @@ impl Replica {
     }
 
     /// Tells the poller what could not be read.
-    fn tell(&self, memory: &dyn SharedMemory) {
+    fn tell(&mut self, memory: &dyn SharedMemory) {
+        let newest = self.newest.as_ref().and_then(|meta| meta.image);
+        // Of what nobody reads any more, nothing has to be told.
+        if self.broken.get().is_some() && self.broken.get() != newest.map(|image| image.id()) {
+            self.broken.set(None);
+            self.told_at = None;
+        }
+        if self.broken.get().is_some() && is_over(self.told_at, TELL_NANOSECONDS, self.now) {
+            self.told_at = Some(self.now);
+            self.wishes(Wish::Reload);
+        }
         let wish = self.wish.take();
         if wish > Wish::read(memory, &self.vault) && wish != Wish::Nothing {
             // Lost if it cannot be written, and told again with the next failure.

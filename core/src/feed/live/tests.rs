@@ -604,3 +604,37 @@ fn a_vm_that_begins_is_ready_at_once_from_what_others_have_left() {
         Ok(None)
     );
 }
+
+#[test]
+fn what_was_found_broken_once_heals_although_the_poller_is_replaced_and_nobody_looks_again() {
+    let mut world = World::new(3, 3, Chaos::default());
+    let steps = |world: &mut World, seconds: u64| {
+        for _ in 0..seconds * SECOND / TICK {
+            world.step();
+        }
+    };
+    steps(&mut world, 2);
+    let old: Vec<_> = world.memory.inner.keys();
+    let old = old.into_iter().map(|key| (world.memory.inner.get(&key).unwrap().0, key));
+    let old: Vec<_> = old.collect();
+    for _ in 0..40 {
+        world.change();
+        world.step();
+    }
+    steps(&mut world, 1);
+    for (value, key) in &old {
+        world.memory.inner.set(key, value, None).unwrap();
+    }
+    steps(&mut world, 2);
+    let vm = world.new_vm();
+    world.vms.push(vm);
+    steps(&mut world, 1);
+    assert_ne!(world.differences(), Vec::<String>::new(), "nothing was broken");
+    // The wish is heard, and whoever heard it is gone before it may load again.
+    world.step();
+    world.step();
+    let poller = world.vms.iter().position(|vm| vm.member.borrow().is_poller()).unwrap();
+    world.vms[poller] = world.new_vm();
+    steps(&mut world, 60);
+    assert_eq!(world.differences(), Vec::<String>::new());
+}

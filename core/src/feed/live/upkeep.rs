@@ -63,7 +63,10 @@ impl Poller {
             self.repair(memory, replica, meta);
         }
         let Some(image) = meta.image else { return };
-        if self.must_reload && is_due(self.loaded_at, LOAD_PATIENCE) {
+        // One that is on its way helps too; begun anew whenever somebody wishes it, one that takes
+        // long would never end.
+        let is_free = self.load.is_none();
+        if self.must_reload && is_free && is_due(self.loaded_at, LOAD_PATIENCE) {
             self.must_reload = false;
             if let Some(cursor) = self.stream.as_ref().map(|stream| stream.cursor.clone()) {
                 self.start_load(image.set.other(), image.layouts, cursor, figures, now);

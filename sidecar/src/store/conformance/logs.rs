@@ -5,6 +5,14 @@ use std::time::Duration;
 use super::{DEADLINE, Two, known};
 use crate::store::{LOG_ENTRIES, LogPage, LogPosition, MAX_LOG_PAGE, Table, Transaction};
 
+pub(in crate::store) async fn a_confirmation_is_the_head_and_changes_nothing(two: &Two) {
+    let head = two.one.commit(Transaction::new().append("a")).await.unwrap();
+    assert_eq!(two.other.confirm().await.unwrap(), head);
+    assert_eq!(two.one.confirm().await.unwrap(), head);
+    assert_eq!(two.other.log_head().await.unwrap(), head);
+    assert!(known(two.one.log_after(head, 9).await.unwrap()).is_empty());
+}
+
 pub(in crate::store) async fn a_reader_gets_every_entry_once_in_order_while_two_append(two: &Two) {
     let start = two.one.log_head().await.unwrap();
     let reader = {

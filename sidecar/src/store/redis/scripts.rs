@@ -111,6 +111,16 @@ redis.call('HSET', KEYS[2], sequence, ARGV[2])
 redis.call('HSET', KEYS[1], 'log_sequence', sequence, 'log_link', ARGV[2])
 return {'done', sequence, ARGV[2]}";
 
+/// KEYS: numbers. ARGV: format. Returns as [`COMMIT`] does, the head as it stands.
+///
+/// What it writes is what stood there: something for `WAIT` to wait for. It must work on a server that
+/// is full, which takes no changes and is cut off from nobody: its filters are not to close.
+pub(super) const CONFIRM: &str = "#!lua flags=allow-oom
+if redis.call('HGET', KEYS[1], 'format') ~= ARGV[1] then return {'format'} end
+local head = redis.call('HMGET', KEYS[1], 'log_sequence', 'log_link')
+redis.call('HSET', KEYS[1], 'log_link', head[2])
+return {'done', head[1], head[2]}";
+
 /// KEYS: indexes. ARGV: now in seconds, how many at most. Returns how many were removed, and 1 if
 /// there are more. The server has removed the entries themselves, by its own clock; so what its
 /// clock does not say to be over stays listed.

@@ -176,6 +176,35 @@ async fn a_change_that_no_replica_has_is_not_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_master_is_confirmed_while_its_replica_hears_it_also_when_it_is_full() {
+    let master = Server::start(&[]);
+    let replica = tokio::task::spawn_blocking(move || (master.replica(), master)).await.unwrap();
+    let (replica, master) = replica;
+    let section = json!({
+        "urls": [master.url()], "wait_replicas": 1, "wait_timeout_milliseconds": 200,
+    });
+    let store = opened(&section).await.unwrap();
+    let head = store.log_head().await.unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while store.confirm().await.is_err() {
+        assert!(Instant::now() < deadline);
+    }
+    master.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let full = store.commit(Transaction::new().put(Table::Roles, "r", "v")).await;
+    assert!(full.unwrap_err().to_string().contains("OOM"));
+    assert_eq!(store.confirm().await.unwrap(), head);
+    replica.hold();
+    let error = store.confirm().await.unwrap_err().to_string();
+    assert!(error.contains("0 of 1 replicas"), "{error}");
+    // A read says nothing of it.
+    assert_eq!(store.log_head().await.unwrap(), head);
+    replica.go_on();
+    while store.confirm().await.is_err() {
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_was_killed_and_comes_back_is_found_again() {
     let mut server = Server::durable();
     let store =

@@ -156,6 +156,10 @@ impl Store for Lossy {
         self.store.log_head()
     }
 
+    fn confirm(&self) -> Answer<'_, LogPosition> {
+        self.store.confirm()
+    }
+
     fn log_after(&self, position: LogPosition, limit: usize) -> Answer<'_, LogPage> {
         self.store.log_after(position, limit)
     }

@@ -102,6 +102,30 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Holds it up, as a machine that was suspended; what is sent to it waits.
+    pub(crate) fn hold(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .unwrap();
+    }
+
+    /// A replica of it that is in line.
+    pub(crate) fn replica(&self) -> Self {
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &self.port.to_string()]);
+        until("a replica in line", || {
+            replica.ask::<String>(&["INFO", "replication"]).contains("master_link_status:up")
+        });
+        replica
+    }
+
     /// Starts it again, on the same port and directory.
     pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.directory, &self.arguments);
