@@ -166,6 +166,7 @@ macro_rules! all_tests {
             logs:
                 a_confirmation_is_the_head_and_changes_nothing
                 a_reader_gets_every_entry_once_in_order_while_two_append
+                whoever_has_read_a_change_finds_its_place_in_the_log
                 positions_of_another_history_are_unknown
                 a_log_begun_anew_knows_no_position_from_before
                 a_log_keeps_its_newest_entries

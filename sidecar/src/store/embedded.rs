@@ -45,7 +45,7 @@ struct Inner {
     /// Transactions that wait for the disk. Those that wait at once go there with one sync.
     waiting: Mutex<Vec<Waiting>>,
     turn: Arc<tokio::sync::Mutex<()>>,
-    /// The head of the log; another only after it is on disk.
+    /// Wakes those who wait for the log; another head only after it is on disk.
     head: watch::Sender<LogPosition>,
 }
 
@@ -257,8 +257,9 @@ impl Store for Embedded {
     }
 
     fn log_head(&self) -> Answer<'_, LogPosition> {
-        let head = *self.0.head.borrow();
-        Box::pin(std::future::ready(Ok(head)))
+        // From the file: whoever has read a change must find its place in the log, and those who wait
+        // are told a moment after it is on disk.
+        self.read(|transaction| head(&transaction.open_table(LOG).map_err(failed)?).map_err(failed))
     }
 
     /// There is no other that it could be cut off from.

@@ -58,6 +58,28 @@ pub(in crate::store) async fn a_reader_gets_every_entry_once_in_order_while_two_
     }
 }
 
+pub(in crate::store) async fn whoever_has_read_a_change_finds_its_place_in_the_log(two: &Two) {
+    const CHANGES: u64 = 200;
+    let reader = {
+        let store = std::sync::Arc::clone(&two.other);
+        tokio::spawn(async move {
+            let mut read = 0;
+            while read < CHANGES {
+                let value = store.get(Table::Documents, "count").await.unwrap();
+                let head = store.log_head().await.unwrap();
+                read = value.map_or(0, |it| String::from_utf8(it).unwrap().parse().unwrap());
+                assert!(head.sequence >= read, "{read} was read, and the log ends at {head:?}");
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for count in 1..=CHANGES {
+        let change = Transaction::new().put(Table::Documents, "count", count.to_string());
+        two.one.commit(change.append("a change")).await.unwrap();
+    }
+    tokio::time::timeout(DEADLINE, reader).await.unwrap().unwrap();
+}
+
 pub(in crate::store) async fn positions_of_another_history_are_unknown(two: &Two) {
     let start = two.one.log_head().await.unwrap();
     assert_eq!(start.sequence, 0);
