@@ -68,11 +68,11 @@ coverage: wasm redis-server $(ENVOY_NEEDS) ## Show the line coverage of the test
 lint: fmt-check clippy deny ## Check format, clippy for host and wasm, and the dependencies
 
 .PHONY: fmt-check
-fmt-check:
+fmt-check: rust
 	cargo fmt --all --check
 
 .PHONY: clippy
-clippy: clang
+clippy: clang rust
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	$(WASM_ENV) cargo clippy --locked -p wardgate-core -p wardgate-plugin --target wasm32-wasip1 -- -D warnings
 
@@ -96,7 +96,7 @@ generate: ## Rewrite the schemas and the reference from the types
 
 ##@ Parts
 .PHONY: wasm
-wasm: clang ## Build target/wardgate.wasm, the filter
+wasm: clang rust ## Build target/wardgate.wasm, the filter
 	$(WASM_ENV) cargo build --locked -p wardgate-plugin --target wasm32-wasip1 --profile wasm
 	# Kept as it is when nothing changed, so that its time says when it was last built anew.
 	cmp -s $(TARGET)/wasm32-wasip1/wasm/wardgate_plugin.wasm $(WASM) || cp $(TARGET)/wasm32-wasip1/wasm/wardgate_plugin.wasm $(WASM)
@@ -143,6 +143,13 @@ help: ## Show this help
 # --- what a fresh machine lacks ---
 
 WASM_ENV = CC_wasm32_wasip1="$(CLANG)"
+
+# What rust-toolchain.toml asks for, where rustup does not bring it by itself (RUSTUP_AUTO_INSTALL=0).
+.PHONY: rust
+rust:
+	if command -v rustup >/dev/null && ! rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip1; then
+		rustup toolchain install
+	fi
 
 .PHONY: clang
 clang:
