@@ -24,12 +24,26 @@ pub enum Table {
     Documents,
     /// Account to what it owes, of rate limits across proxies, until it owes nothing.
     RateLimits,
+    /// Id to user.
+    Users,
+    /// Name, folded, to id of its user.
+    UserNames,
+    /// Id to OAuth client.
+    Clients,
+    /// Id to family of refresh tokens, until it is over.
+    Families,
+    /// What may be used once, until it would not be taken any more: ids of proofs and assertions.
+    Used,
+    /// Failed logins by account and address, until they are forgotten.
+    LoginFailures,
+    /// User and provider to the provider's tokens.
+    SocialTokens,
 }
 
 impl Table {
     /// All tables. A copy is made in this order: names come after keys, so that in a copy that was
     /// broken off no name leads nowhere.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 16] = [
         Self::Secrets,
         Self::SigningKeys,
         Self::ApiKeys,
@@ -39,6 +53,13 @@ impl Table {
         Self::Roles,
         Self::Documents,
         Self::RateLimits,
+        Self::Users,
+        Self::UserNames,
+        Self::Clients,
+        Self::Families,
+        Self::Used,
+        Self::LoginFailures,
+        Self::SocialTokens,
     ];
 
     /// The name of the table.
@@ -53,6 +74,13 @@ impl Table {
             Self::Roles => "roles",
             Self::Documents => "documents",
             Self::RateLimits => "rate_limits",
+            Self::Users => "users",
+            Self::UserNames => "user_names",
+            Self::Clients => "clients",
+            Self::Families => "families",
+            Self::Used => "used",
+            Self::LoginFailures => "login_failures",
+            Self::SocialTokens => "social_tokens",
         }
     }
 
@@ -68,6 +96,13 @@ impl Table {
             Self::Roles => 7,
             Self::Documents => 8,
             Self::RateLimits => 9,
+            Self::Users => 10,
+            Self::UserNames => 11,
+            Self::Clients => 12,
+            Self::Families => 13,
+            Self::Used => 14,
+            Self::LoginFailures => 15,
+            Self::SocialTokens => 16,
         }
     }
 
@@ -79,13 +114,22 @@ impl Table {
     /// Whether its entries may have an end. A table is laid out for that from the beginning.
     pub const fn may_expire(self) -> bool {
         match self {
-            Self::Revocations | Self::Usage | Self::RateLimits => true,
+            Self::Revocations
+            | Self::Usage
+            | Self::RateLimits
+            | Self::Families
+            | Self::Used
+            | Self::LoginFailures => true,
             Self::Secrets
             | Self::SigningKeys
             | Self::ApiKeys
             | Self::ApiKeyNames
             | Self::Roles
-            | Self::Documents => false,
+            | Self::Documents
+            | Self::Users
+            | Self::UserNames
+            | Self::Clients
+            | Self::SocialTokens => false,
         }
     }
 

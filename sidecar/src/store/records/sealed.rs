@@ -13,12 +13,20 @@ fn places(table: Table) -> &'static [&'static str] {
         Table::SigningKeys => &["/private"],
         // The secret of a key that was rotated, until its owner collects it.
         Table::ApiKeys => &["/details/waiting/sealed"],
+        // The last answer, which a client that lost it may ask for again.
+        Table::Families => &["/answer"],
+        Table::SocialTokens => &["/sealed"],
         Table::ApiKeyNames
         | Table::Revocations
         | Table::Usage
         | Table::Roles
         | Table::Documents
-        | Table::RateLimits => &[],
+        | Table::RateLimits
+        | Table::Users
+        | Table::UserNames
+        | Table::Clients
+        | Table::Used
+        | Table::LoginFailures => &[],
     }
 }
 
