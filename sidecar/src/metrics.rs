@@ -12,9 +12,11 @@ use prometheus_client::registry::Registry;
 
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
+pub use signing_keys::SigningKeyMetrics;
 
 mod feed;
 mod issuers;
+mod signing_keys;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// The sidecar's own signing keys.
+    pub signing_keys: SigningKeyMetrics,
     /// Counts of the use of API keys that there was no room for.
     pub usage_dropped: Counter,
     /// Notices that the webhook has taken.
@@ -96,6 +100,7 @@ impl Metrics {
             policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            signing_keys: SigningKeyMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
             notices_failed: Counter::default(),
@@ -136,6 +141,7 @@ impl Metrics {
         );
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.signing_keys.register(registry);
         metrics.register_api_keys();
         metrics.register_store();
         metrics

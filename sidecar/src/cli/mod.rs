@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod envoy;
 mod init;
+mod keys;
 mod office;
 mod revocation;
 mod role;
@@ -81,7 +82,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
-        Command::Keys(keys) => token::keys(&keys),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -5,6 +5,7 @@ mod live;
 mod load;
 mod redis;
 mod sections;
+mod signing_keys;
 mod store;
 pub mod yaml;
 
@@ -16,6 +17,7 @@ pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+pub use signing_keys::SigningKeysSection;
 #[cfg(test)]
 pub(crate) use store::store_settings;
 pub use store::{RedisSettings, StoreSettings, TlsFiles};

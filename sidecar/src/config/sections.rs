@@ -9,6 +9,7 @@ use wardgate_core::section;
 use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::redis::RedisSection;
+use super::signing_keys::SigningKeysSection;
 use crate::keys::SigningAlgorithm;
 
 section! {
@@ -28,6 +29,8 @@ section! {
         pub secrets: SecretsSection, required;
         /// The tokens that the sidecar issues.
         pub issuer: IssuerSection, required;
+        /// The life of the keys that the sidecar signs with.
+        pub signing_keys: SigningKeysSection, default(SigningKeysSection::default(), {});
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
         /// The feed to the filters.

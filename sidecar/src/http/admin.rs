@@ -1,6 +1,7 @@
 //! The admin listener: what the command line asks of a running sidecar.
 
 mod api_keys;
+mod signing_keys;
 
 use std::sync::Arc;
 
@@ -12,14 +13,14 @@ use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::app::App;
-use crate::desk::{IssueTokenError, IssuedToken, SigningKeyList, TokenRequest};
+use crate::desk::{IssueTokenError, IssuedToken, TokenRequest};
 use crate::store::StoreStat;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .merge(api_keys::router())
+        .merge(signing_keys::router())
         .route("/admin/v1/tokens", post(issue_token))
-        .route("/admin/v1/keys", get(signing_keys))
         .route("/admin/v1/store", get(store))
         .merge(super::admin_revocations::router())
         .merge(super::admin_policy::router())
@@ -37,10 +38,6 @@ async fn issue_token(
     let issued = app.desk.issue_token(asked)?;
     app.metrics.tokens_issued.inc();
     Ok(Json(issued))
-}
-
-async fn signing_keys(State(app): State<Arc<App>>) -> Json<SigningKeyList> {
-    Json(app.desk.signing_key_list())
 }
 
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

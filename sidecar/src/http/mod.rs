@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod internal;
 mod internal_feed;
+mod jwks;
 mod listener;
 mod observe;
 mod problem;

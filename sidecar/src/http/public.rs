@@ -9,6 +9,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::jwks;
 use super::problem::Problem;
 use crate::app::App;
 
@@ -17,7 +18,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/healthz", get(async || Json(json!({"status": "ok"}))))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/.well-known/jwks.json", get(jwks))
+        .route("/.well-known/jwks.json", get(jwks::jwks))
 }
 
 /// Ready while the store, the feed and the audit log work.
@@ -38,14 +39,4 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.text())
-}
-
-async fn jwks(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let body = Value::Object(app.desk.signing_keys().jwks()).to_string();
-    let headers = [
-        (header::CONTENT_TYPE, "application/jwk-set+json"),
-        // A new key is shown long before it signs; five minutes of a stale set do no harm.
-        (header::CACHE_CONTROL, "public, max-age=300"),
-    ];
-    (headers, body)
 }

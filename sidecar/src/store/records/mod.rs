@@ -8,7 +8,7 @@ pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
 pub use revocations::StoredRevocation;
-pub use signing_keys::StoredSigningKey;
+pub use signing_keys::{StandingKey, StoredSigningKey};
 
 use super::{Store, StoreError, Table, Transaction};
 
