@@ -2,6 +2,7 @@
 //! listener and the command line without a running sidecar use the same functions.
 
 mod api_keys;
+mod inspect;
 pub(crate) mod revocations;
 mod signing_keys;
 mod tokens;
@@ -15,6 +16,7 @@ pub use api_keys::{
     ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
     RotateApiKey, Swept, UpdateApiKey,
 };
+pub use inspect::{InspectToken, JwtInspection, Signature, TokenInspection, Verdict};
 pub use revocations::{
     RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
 };

@@ -13,7 +13,7 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 pub(super) use keys::{Keys, ListKeys, RotateKeys};
-pub(super) use token::{IssueToken, RevokeToken, Token};
+pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// Works with policy files.
     #[command(subcommand)]
     Policy(Policy),
-    /// Issues tokens, and revokes them.
+    /// Issues tokens, says what they are, and revokes them.
     #[command(subcommand)]
     Token(Token),
     /// Shows what is revoked.

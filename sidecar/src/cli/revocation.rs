@@ -49,16 +49,22 @@ fn target(asked: RevokeToken) -> Result<RevokeTarget, Failure> {
         (_, _, _, Some(client_id), _) => RevocationTarget::Client { issuer, client_id },
         (.., Some(key_id)) => RevocationTarget::SigningKey { issuer, key_id },
         (None, None, None, None, None) => {
-            if let Some(token) = asked.token.filter(|token| token != "-") {
-                return Ok(RevokeTarget::TokenText { token: Zeroizing::new(token) });
-            }
-            let mut token = Zeroizing::new(String::new());
-            let input = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut token);
-            input.map_err(Failure::failed)?;
+            let token = token_text(asked.token.unwrap_or_default())?;
             return Ok(RevokeTarget::TokenText { token });
         }
     };
     Ok(RevokeTarget::Named(named))
+}
+
+/// The token of an argument; `-` and nothing stand for standard input.
+pub(super) fn token_text(argument: String) -> Result<Zeroizing<String>, Failure> {
+    if !argument.is_empty() && argument != "-" {
+        return Ok(Zeroizing::new(argument));
+    }
+    let mut token = Zeroizing::new(String::new());
+    let input = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut token);
+    input.map_err(Failure::failed)?;
+    Ok(token)
 }
 
 pub(super) fn run(revocation: &Revocation) -> Result<(), Failure> {

@@ -1,4 +1,6 @@
-//! `token issue`.
+//! `token issue`, and what else is asked of tokens.
+
+mod inspect;
 
 use serde_json::{Map, Value};
 
@@ -10,6 +12,7 @@ use crate::desk::{IssuedToken, TokenRequest};
 pub(super) fn run(token: Token) -> Result<(), Failure> {
     match token {
         Token::Issue(asked) => runtime()?.block_on(issue(asked)),
+        Token::Inspect(asked) => runtime()?.block_on(inspect::run(asked)),
         Token::Revoke(asked) => runtime()?.block_on(revocation::revoke(asked)),
     }
 }

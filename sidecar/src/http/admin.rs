@@ -1,6 +1,7 @@
 //! The admin listener: what the command line asks of a running sidecar.
 
 mod api_keys;
+mod inspect;
 mod signing_keys;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .merge(api_keys::router())
         .merge(signing_keys::router())
+        .merge(inspect::router())
         .route("/admin/v1/tokens", post(issue_token))
         .route("/admin/v1/store", get(store))
         .merge(super::admin_revocations::router())

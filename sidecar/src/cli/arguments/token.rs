@@ -13,6 +13,13 @@ Examples:
   curl -H \"authorization: Bearer $(wardgate token issue --subject alice)\" http://127.0.0.1:10000/
   wardgate token issue --subject alice --algorithm EdDSA --claim tenant=blue --output json")]
     Issue(IssueToken),
+    /// Shows what a token says, whether its signature is good, what revokes it, and what a filter
+    /// would say. Prints no secret.
+    #[command(after_help = "\
+Examples:
+  wardgate token inspect - < token.txt
+  wardgate token inspect --output json - < token.txt")]
+    Inspect(InspectToken),
     /// Revokes a token, or all tokens of a session, a subject, a client or a signing key. Every
     /// filter refuses them from then on. There is no way back.
     #[command(after_help = "\
@@ -52,6 +59,18 @@ pub(in crate::cli) struct IssueToken {
     /// Another claim; the value is JSON, or else a string; may be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     pub(in crate::cli) claim: Vec<String>,
+    #[command(flatten)]
+    pub(in crate::cli) output: Output,
+}
+
+#[derive(Args, Debug)]
+pub(in crate::cli) struct InspectToken {
+    /// The token, or `-` to read it from standard input: every process of the machine can read
+    /// arguments.
+    #[arg(value_name = "TOKEN")]
+    pub(in crate::cli) token: String,
+    #[command(flatten)]
+    pub(in crate::cli) from: From,
     #[command(flatten)]
     pub(in crate::cli) output: Output,
 }

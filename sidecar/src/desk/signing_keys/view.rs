@@ -38,7 +38,7 @@ pub struct SigningKeyList {
 }
 
 impl SigningKeyView {
-    pub(super) fn of(held: &HeldKey, now: UnixSeconds) -> Self {
+    pub(in crate::desk) fn of(held: &HeldKey, now: UnixSeconds) -> Self {
         let (key, times) = (&held.key, &held.times);
         Self {
             kid: key.kid().to_owned(),

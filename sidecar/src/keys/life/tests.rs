@@ -1,3 +1,5 @@
+#![expect(clippy::arithmetic_side_effects, reason = "tests")]
+
 use proptest::prelude::*;
 use wardgate_core::time::UnixSeconds;
 
