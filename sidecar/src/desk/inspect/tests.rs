@@ -34,10 +34,10 @@ async fn inspect(desk: &Desk, token: &str, others: &[IssuerKeySet]) -> TokenInsp
 }
 
 async fn jwt(desk: &Desk, token: &str) -> JwtInspection {
-    match inspect(desk, token, &[]).await {
-        TokenInspection::Jwt(jwt) => *jwt,
-        other => panic!("{other:?}"),
-    }
+    let TokenInspection::Jwt(jwt) = inspect(desk, token, &[]).await else {
+        panic!("it is a token")
+    };
+    *jwt
 }
 
 #[tokio::test]
@@ -74,12 +74,10 @@ async fn what_a_filter_refuses_is_said_with_its_reason() {
         assert_eq!((seen.signature, seen.verdict.accepted), (signature, false));
         assert_eq!(seen.verdict.reason.as_deref(), Some(reason));
     }
-    match inspect(&desk, "nonsense", &[]).await {
-        TokenInspection::Unknown { verdict } => {
-            assert_eq!(verdict.reason.as_deref(), Some("token-malformed"));
-        }
-        other => panic!("{other:?}"),
-    }
+    let TokenInspection::Unknown { verdict } = inspect(&desk, "nonsense", &[]).await else {
+        panic!("it is no token")
+    };
+    assert_eq!(verdict.reason.as_deref(), Some("token-malformed"));
 }
 
 #[tokio::test]
