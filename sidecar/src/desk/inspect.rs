@@ -1,5 +1,6 @@
 //! What a token is, and what a filter would say of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use wardgate_core::api_key::ApiKey;
@@ -24,11 +25,12 @@ use crate::store::{StoreError, Table};
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// Body of `POST /admin/v1/tokens/inspect`.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct InspectToken {
     /// The token. Goes into no log, no error and no answer.
     #[serde(deserialize_with = "wiped", serialize_with = "in_clear")]
+    #[schemars(with = "String")]
     pub token: Zeroizing<String>,
 }
 
@@ -41,7 +43,7 @@ fn in_clear<S: Serializer>(token: &Zeroizing<String>, serializer: S) -> Result<S
 }
 
 /// What a token is.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TokenInspection {
     /// A JSON Web Token (RFC 7519).
@@ -59,7 +61,7 @@ pub enum TokenInspection {
 }
 
 /// What a JSON Web Token is.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct JwtInspection {
     /// Its header.
     pub header: Map<String, Value>,
@@ -77,7 +79,7 @@ pub struct JwtInspection {
 }
 
 /// Whether a key of its issuer signed a token.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signature {
     /// Yes.
@@ -89,7 +91,7 @@ pub enum Signature {
 }
 
 /// What a filter says.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Verdict {
     /// Whether it takes the token.
     pub accepted: bool,

@@ -12,6 +12,9 @@ use wardgate_core::base64url;
 use crate::app::App;
 use crate::keys::JWKS_MAX_AGE_SECONDS;
 
+/// The media type of a JWK Set (RFC 7517 §8.5.2).
+pub(super) const JWK_SET: &str = "application/jwk-set+json";
+
 /// `GET /.well-known/jwks.json`.
 pub(super) async fn jwks(State(app): State<Arc<App>>, asked: HeaderMap) -> Response {
     let body = Value::Object(app.desk.signing_keys().jwks(app.clock.now())).to_string();
@@ -19,7 +22,7 @@ pub(super) async fn jwks(State(app): State<Arc<App>>, asked: HeaderMap) -> Respo
     let tag = format!("\"{}\"", base64url::encode(hash.as_ref().get(..16).unwrap_or_default()));
     let has_it = matches(&asked, &tag);
     let headers = [
-        (header::CONTENT_TYPE, "application/jwk-set+json".to_owned()),
+        (header::CONTENT_TYPE, JWK_SET.to_owned()),
         // A new key is shown for longer than that before it signs.
         (header::CACHE_CONTROL, format!("public, max-age={JWKS_MAX_AGE_SECONDS}")),
         (header::ETAG, tag),

@@ -1,6 +1,7 @@
 //! The life of a signing key: published, signing, retired, gone. Decided from stored times alone, so
 //! that all sidecars of a store decide alike without a word between them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
@@ -35,7 +36,9 @@ pub struct KeyTimes {
 }
 
 /// Where a key is in its life.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
     /// In the key set, and signs nothing yet.

@@ -1,5 +1,6 @@
 //! Rotation by hand.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::feed::RevocationTarget;
 use wardgate_core::time::UnixSeconds;
@@ -16,7 +17,7 @@ use crate::store::records::{StandingKey, StoredRevocation, StoredSigningKey, sig
 const MAX_KEYS: usize = 48;
 
 /// What is asked: body of `POST /admin/v1/keys`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateSigningKeys {
     /// The algorithm; all of the configuration when missing.
@@ -37,7 +38,7 @@ pub struct RotateSigningKeys {
 }
 
 /// What a rotation came to.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema, Serialize)]
 pub struct RotatedSigningKeys {
     /// Keys that were made.
     pub made: Vec<SigningKeyView>,

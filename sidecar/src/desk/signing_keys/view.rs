@@ -1,5 +1,6 @@
 //! Signing keys as an operator sees them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
@@ -7,7 +8,7 @@ use crate::desk::Desk;
 use crate::keys::{HeldKey, KeyState};
 
 /// A signing key as an operator sees it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct SigningKeyView {
     /// The thumbprint.
     pub kid: String,
@@ -31,7 +32,7 @@ pub struct SigningKeyView {
 }
 
 /// All signing keys.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct SigningKeyList {
     /// By algorithm, in the order that they were made in.
     pub keys: Vec<SigningKeyView>,

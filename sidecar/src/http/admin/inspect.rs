@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, header};
-use axum::routing::post;
-use axum::{Json, Router};
+use axum::http::{HeaderName, StatusCode, header};
 use serde_json::Value;
 
-use super::parse;
 use crate::app::App;
 use crate::desk::{InspectToken, RevokeError, TokenInspection};
+use crate::http::endpoint::{self, Endpoint, Requirement};
+use crate::http::extract;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
 
@@ -20,12 +19,21 @@ const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 type Shown = ([(HeaderName, &'static str); 1], Json<TokenInspection>);
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/admin/v1/tokens/inspect", post(inspect))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let path = "/admin/v1/tokens/inspect";
+    let summary = "Says what a token is, and what a filter would say of it.";
+    vec![
+        endpoint::post(path, Requirement::AdminSocket, summary)
+            .json::<InspectToken>()
+            .answers::<TokenInspection>(StatusCode::OK, "What it is, without what is secret of it.")
+            .runs(inspect),
+    ]
 }
 
-async fn inspect(State(app): State<Arc<App>>, body: Bytes) -> Result<Shown, Problem> {
-    let asked: InspectToken = parse(&body)?;
+async fn inspect(
+    State(app): State<Arc<App>>,
+    extract::Json(asked): extract::Json<InspectToken>,
+) -> Result<Shown, Problem> {
     let failed = |error: StoreError| Problem::from(RevokeError::from(error));
     let served = app.policy.current().await.map_err(failed)?;
     let policy = Value::Object(served.document);

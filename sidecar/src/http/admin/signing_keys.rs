@@ -2,23 +2,35 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
 
-use super::parse;
 use crate::app::App;
 use crate::desk::{
     RotateKeysError, RotateSigningKeys, RotatedSigningKeys, SigningKeyList, SigningKeysError,
 };
+use crate::http::endpoint::{self, Endpoint, Requirement};
+use crate::http::extract::OptionalJson;
 use crate::http::problem::Problem;
 use crate::keeper::record_key_events;
 use crate::store::StoreError;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/admin/v1/keys", get(list).post(rotate))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let (path, admin) = ("/admin/v1/keys", Requirement::AdminSocket);
+    vec![
+        endpoint::get(path, admin, "Lists the signing keys.")
+            .answers::<SigningKeyList>(StatusCode::OK, "The keys, without their private parts.")
+            .fails(StatusCode::CONFLICT, &["changed"])
+            .runs(list),
+        endpoint::post(path, admin, "Makes new signing keys.")
+            .optional_json::<RotateSigningKeys>()
+            .answers::<RotatedSigningKeys>(StatusCode::CREATED, "Keys were made.")
+            .answers::<RotatedSigningKeys>(StatusCode::OK, "Keys wait to sign already.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .fails(StatusCode::CONFLICT, &["too-many-keys", "changed"])
+            .runs(rotate),
+    ]
 }
 
 async fn list(State(app): State<Arc<App>>) -> Result<Json<SigningKeyList>, Problem> {
@@ -31,9 +43,9 @@ async fn list(State(app): State<Arc<App>>) -> Result<Json<SigningKeyList>, Probl
 
 async fn rotate(
     State(app): State<Arc<App>>,
-    body: Bytes,
+    OptionalJson(asked): OptionalJson<RotateSigningKeys>,
 ) -> Result<(StatusCode, Json<RotatedSigningKeys>), Problem> {
-    let asked = if body.is_empty() { RotateSigningKeys::default() } else { parse(&body)? };
+    let asked = asked.unwrap_or_default();
     let rotated = app.desk.rotate_signing_keys(&asked).await?;
     record_key_events(&app, &rotated.events).await;
     let status = if rotated.made.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
