@@ -18,7 +18,8 @@ pub use api_keys::{
 };
 pub use inspect::{InspectToken, JwtInspection, Signature, TokenInspection, Verdict};
 pub use revocations::{
-    RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
+    BatchRevocation, MAX_REVOKE_BATCH, RevocationList, RevocationView, RevokeBatch, RevokeError,
+    RevokeProblem, RevokeRequest, RevokeTarget, Revoked, RevokedBatch, revocation_of_line,
 };
 use signing_keys::KeyRing;
 pub use signing_keys::{

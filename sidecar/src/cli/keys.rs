@@ -2,7 +2,7 @@
 
 use super::arguments::{Format, Keys, ListKeys, RotateKeys};
 use super::office::{Office, reach};
-use super::{Failure, loaded, note, runtime, show};
+use super::{Failure, loaded, note, revocation, runtime, show};
 use crate::desk::{RotateSigningKeys, RotatedSigningKeys, SigningKeyList, SigningKeyView};
 
 const PATH: &str = "/admin/v1/keys";
@@ -28,13 +28,12 @@ async fn list(asked: &ListKeys) -> Result<(), Failure> {
 
 async fn rotate(asked: &RotateKeys) -> Result<(), Failure> {
     let loaded = loaded(&asked.from.config)?;
-    let uid = rustix::process::getuid().as_raw();
     let wanted = RotateSigningKeys {
         algorithm: asked.algorithm.clone(),
         at_once: asked.at_once,
         revoke_old: asked.revoke_old,
         reason: asked.reason.clone(),
-        by: Some(format!("user {uid} of the machine")),
+        by: Some(revocation::whoever_asks()),
     };
     let rotated: RotatedSigningKeys = match reach(&loaded).await? {
         Office::Running(admin) => admin.post(PATH, &wanted).await?,

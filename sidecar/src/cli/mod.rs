@@ -5,6 +5,7 @@ mod arguments;
 mod check;
 mod envoy;
 mod init;
+mod input;
 mod keys;
 mod office;
 mod revocation;

@@ -1,5 +1,7 @@
 //! `token revoke` and `revocation list`.
 
+mod from_file;
+
 use std::io::Read as _;
 
 use wardgate_core::feed::RevocationTarget;
@@ -14,12 +16,14 @@ use crate::desk::{RevocationList, RevocationView, RevokeRequest, RevokeTarget, R
 const MAX_INPUT_BYTES: u64 = 128 * 1024;
 
 pub(super) async fn revoke(asked: RevokeToken) -> Result<(), Failure> {
+    if let Some(file) = asked.file.clone() {
+        return from_file::run(asked, &file).await;
+    }
     let loaded = loaded(&asked.from.config)?;
     let output = asked.output.output;
-    let uid = rustix::process::getuid().as_raw();
     let wanted = RevokeRequest {
         reason: asked.reason.clone(),
-        by: Some(format!("user {uid} of the machine")),
+        by: Some(whoever_asks()),
         until: asked.until,
         issued_until: None,
         target: target(asked)?,
@@ -38,6 +42,11 @@ pub(super) async fn revoke(asked: RevokeToken) -> Result<(), Failure> {
         Revoked::Revocation(view) => rows(&[view]),
         Revoked::ApiKey(key) => show::pairs(&[("id", key.id), ("name", key.name)]),
     }
+}
+
+/// Who does it, for the audit log.
+pub(super) fn whoever_asks() -> String {
+    format!("user {} of the machine", rustix::process::getuid().as_raw())
 }
 
 fn target(asked: RevokeToken) -> Result<RevokeTarget, Failure> {

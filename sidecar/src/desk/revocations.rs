@@ -1,5 +1,7 @@
 //! Revocations: what is not accepted any more, however well it is signed.
 
+mod batch;
+mod line;
 mod request;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use wardgate_core::feed::RevocationTarget;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::feed::{ChangeKind, LogEntry};
 
+pub use batch::{BatchRevocation, MAX_REVOKE_BATCH, RevokeBatch, RevokeProblem, RevokedBatch};
+pub use line::revocation_of_line;
 pub use request::{RevokeRequest, RevokeTarget};
 
 use super::{ApiKeyAction, ApiKeyError, ApiKeyView, Desk};
@@ -88,24 +92,16 @@ impl Desk {
         check_texts(asked.reason.as_ref(), asked.by.as_ref())?;
         let now = self.clock.now();
         let RevokeRequest { target, reason, by, until, issued_until } = asked;
-        let (target, token_end) = match target {
+        let target = match target {
             RevokeTarget::ApiKey { name_or_id } => {
                 let revoked = self.change_api_key(&name_or_id, ApiKeyAction::Revoke).await?;
                 return Ok(Revoked::ApiKey(Box::new(revoked)));
             }
-            RevokeTarget::TokenText { token } => request::read_token(&token)?,
-            RevokeTarget::Named(target) => (check_target(target)?, None),
+            other @ (RevokeTarget::TokenText { .. } | RevokeTarget::Named(_)) => other,
         };
-        let end = until.map(UnixSeconds).or(token_end.map(|end| end.plus(MAX_SKEW_SECONDS)));
-        let end = end.unwrap_or(now.plus(keep_seconds)).max(now.plus(MIN_SECONDS));
-        let new = StoredRevocation {
-            issued_until: issued_until.or_else(|| until_now(&target, now)),
-            until: end.min(MAX_EXPIRES_AT).0,
-            target,
-            reason,
-            by,
-            revoked_at: now.0,
-        };
+        let (target, token_end) = read_target(target)?;
+        let new = stored(target, end(until, token_end), issued_until, now, keep_seconds);
+        let new = StoredRevocation { reason, by, ..new };
         self.put_revocation(new).await
     }
 
@@ -134,13 +130,7 @@ impl Desk {
     ) -> Result<(Transaction, RevocationView), RevokeError> {
         let id = new.target.fingerprint().text();
         let stands = self.store.get(Table::Revocations, &id).await?;
-        let stored = match stands.as_deref().map(serde_json::from_slice::<StoredRevocation>) {
-            // One that cannot be read matches everything for as long as any: it must not be
-            // narrowed by what is not understood.
-            Some(Err(_)) => StoredRevocation { issued_until: None, ..new },
-            Some(Ok(earlier)) => new.widened_by(&earlier),
-            None => new,
-        };
+        let stored = beside(new, stands.as_deref());
         let transaction = match stands {
             Some(stands) => transaction.same(Table::Revocations, &id, stands),
             None => transaction.absent(Table::Revocations, &id),
@@ -161,6 +151,53 @@ impl Desk {
             Some(RevocationView { id: entry.key, stored })
         });
         Ok(RevocationList { revocations: read.collect(), next: page.next })
+    }
+}
+
+/// What a target is, and when the token that it is ends.
+fn read_target(
+    target: RevokeTarget,
+) -> Result<(RevocationTarget, Option<UnixSeconds>), RevokeError> {
+    match target {
+        RevokeTarget::TokenText { token } => request::read_token(&token),
+        RevokeTarget::Named(target) => Ok((check_target(target)?, None)),
+        RevokeTarget::ApiKey { .. } => {
+            Err(RevokeError::Invalid("API keys are revoked one by one: `wardgate apikey revoke`"))
+        }
+    }
+}
+
+/// When nothing that it could match is alive any more, if that is given or known from the token.
+fn end(until: Option<u64>, token_end: Option<UnixSeconds>) -> Option<UnixSeconds> {
+    until.map(UnixSeconds).or(token_end.map(|end| end.plus(MAX_SKEW_SECONDS)))
+}
+
+fn stored(
+    target: RevocationTarget,
+    end: Option<UnixSeconds>,
+    issued_until: Option<u64>,
+    now: UnixSeconds,
+    keep_seconds: u64,
+) -> StoredRevocation {
+    let end = end.unwrap_or(now.plus(keep_seconds)).max(now.plus(MIN_SECONDS));
+    StoredRevocation {
+        issued_until: issued_until.or_else(|| until_now(&target, now)),
+        until: end.min(MAX_EXPIRES_AT).0,
+        target,
+        reason: None,
+        by: None,
+        revoked_at: now.0,
+    }
+}
+
+/// A revocation together with what stands of the same target: widened and never narrowed.
+fn beside(new: StoredRevocation, stands: Option<&[u8]>) -> StoredRevocation {
+    match stands.map(serde_json::from_slice::<StoredRevocation>) {
+        // One that cannot be read matches everything for as long as any: it must not be narrowed by
+        // what is not understood.
+        Some(Err(_)) => StoredRevocation { issued_until: None, ..new },
+        Some(Ok(earlier)) => new.widened_by(&earlier),
+        None => new,
     }
 }
 

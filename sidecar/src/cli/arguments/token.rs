@@ -1,5 +1,7 @@
 //! The arguments of `token`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::{From, Output};
@@ -26,7 +28,9 @@ Examples:
 Examples:
   wardgate token revoke - < token.txt
   wardgate token revoke --issuer https://auth.example.com --token-id 4f5c… --reason leaked
-  wardgate token revoke --issuer https://auth.example.com --subject alice")]
+  wardgate token revoke --issuer https://auth.example.com --subject alice
+  wardgate token revoke --from leaked.txt --reason 'found in a public log'
+  wardgate token revoke --from jtis.txt --issuer https://auth.example.com")]
     Revoke(RevokeToken),
 }
 
@@ -97,6 +101,14 @@ pub(in crate::cli) struct RevokeToken {
     /// All tokens signed with a key, by its `kid`.
     #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
     pub(in crate::cli) key_id: Option<String>,
+    /// A list of compromised tokens, one a line, or `-` for standard input: tokens, digests of
+    /// tokens (`token_digest`), or with --issuer `jti`s. Bad lines are named by their number and do
+    /// not hold up the others; run again, it goes on where it broke off.
+    #[arg(long = "from", group = "what", value_name = "FILE")]
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// Looks for problems in the list and revokes nothing.
+    #[arg(long, requires = "file")]
+    pub(in crate::cli) check: bool,
     /// The `iss` of the tokens.
     #[arg(long, value_name = "URL", conflicts_with = "token")]
     pub(in crate::cli) issuer: Option<String>,
