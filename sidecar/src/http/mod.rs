@@ -2,6 +2,7 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod body;
@@ -9,6 +10,7 @@ mod connection;
 mod internal;
 mod internal_feed;
 mod listener;
+mod oauth;
 mod observe;
 mod problem;
 mod public;

@@ -18,6 +18,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
+        .merge(super::oauth::router())
 }
 
 /// Ready while the store, the feed and the audit log work.
