@@ -1,16 +1,18 @@
 //! The OAuth endpoints: forms in, JSON out, errors as RFC 6749 §5.2 has them.
 
+mod forms;
+
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::json;
 
 use super::admin_revocations::record as record_revocation;
+use super::endpoint::{self, Declaration, Endpoint, Requirement};
 use crate::app::App;
 use crate::limits::Peer;
 use crate::metrics::OAuthLabels;
@@ -19,12 +21,45 @@ use crate::oauth::{Event, Form, MAX_FORM_BYTES, OAuthError, OAuthRequest, Server
 /// How long metadata may be kept: what a restart with another configuration changes.
 const METADATA_CACHE: &str = "public, max-age=300";
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/oauth2/token", post(token))
-        .route("/oauth2/revoke", post(revoke))
-        .route("/oauth2/introspect", post(introspect))
-        .route("/.well-known/oauth-authorization-server", get(metadata))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let (open, client) = (Requirement::Open, Requirement::ClientAuthentication);
+    let well_known = "/.well-known/oauth-authorization-server";
+    let kept_by_nobody = "`no-store`: nothing on the way keeps it.";
+    vec![
+        refusals(endpoint::post("/oauth2/token", client, "Gives tokens (RFC 6749 §3.2)."))
+            .form::<forms::Token>()
+            .answers::<forms::TokenAnswer>(StatusCode::OK, "The token.")
+            .header("Cache-Control", kept_by_nobody)
+            .runs(token),
+        refusals(endpoint::post("/oauth2/revoke", client, "Ends a token (RFC 7009)."))
+            .form::<forms::OneToken>()
+            .answers_nothing(StatusCode::OK, "The token is over, or never was one.")
+            .runs(revoke),
+        refusals(endpoint::post(
+            "/oauth2/introspect",
+            client,
+            "Says what a token says (RFC 7662).",
+        ))
+        .form::<forms::OneToken>()
+        .answers::<forms::Introspection>(StatusCode::OK, "What it says, if it is active.")
+        .header("Cache-Control", kept_by_nobody)
+        .runs(introspect),
+        endpoint::get(well_known, open, "Says what the OAuth endpoints can do (RFC 8414).")
+            .answers::<ServerMetadata>(StatusCode::OK, "The metadata.")
+            .header("Cache-Control", "How long it may be kept.")
+            .runs(metadata),
+    ]
+}
+
+/// How requests of clients are refused (RFC 6749 §5.2).
+fn refusals(declaration: Declaration) -> Declaration {
+    declaration
+        .answers::<forms::Refusal>(StatusCode::BAD_REQUEST, "It is refused; `error` says why.")
+        .answers::<forms::Refusal>(StatusCode::UNAUTHORIZED, "The client is not who it says.")
+        .header("WWW-Authenticate", "How clients authenticate.")
+        .answers::<forms::Refusal>(StatusCode::TOO_MANY_REQUESTS, "The address failed too often.")
+        .header("Retry-After", "In how many seconds it is worth while to ask again.")
+        .answers::<forms::Refusal>(StatusCode::INTERNAL_SERVER_ERROR, "The sidecar failed.")
 }
 
 async fn token(State(app): State<Arc<App>>, request: Request) -> Response {

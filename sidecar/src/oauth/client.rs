@@ -1,10 +1,13 @@
 //! What is registered of a client, by the names of RFC 7591 §2, RFC 8705 and RFC 9449.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// A way to get tokens at the token endpoint.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
 pub enum GrantType {
     /// The client's own token (RFC 6749 §4.4).
     #[serde(rename = "client_credentials")]
@@ -19,7 +22,18 @@ pub enum GrantType {
 
 /// How a client shows who it is (RFC 7591 §2, RFC 8705 §2.1.1).
 #[derive(
-    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    Deserialize,
+    Eq,
+    Hash,
+    JsonSchema,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    Serialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum AuthenticationMethod {
@@ -39,7 +53,7 @@ pub enum AuthenticationMethod {
 }
 
 /// What a client may exchange tokens for (RFC 8693).
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExchangePermission {
     /// It takes tokens for these audiences only, beside those that were issued to it. Whoever gets
@@ -65,7 +79,7 @@ pub struct ExchangePermission {
 
 /// All that is registered of a client but its secrets.
 #[expect(clippy::struct_excessive_bools, reason = "each is a member of the registration")]
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientMetadata {
     /// A name for people.
@@ -99,12 +113,15 @@ pub struct ClientMetadata {
     #[serde(default)]
     pub roles: Vec<String>,
     /// How long its access tokens live, in seconds; as all others when missing.
+    #[schemars(range(min = 10, max = 86_400))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime_seconds: Option<u64>,
     /// How long its users stay logged in at most, in seconds; as all others when missing.
+    #[schemars(range(min = 60, max = 315_360_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token_lifetime_seconds: Option<u64>,
     /// How long its users stay logged in without using it, in seconds; as all others when missing.
+    #[schemars(range(min = 60, max = 315_360_000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token_idle_seconds: Option<u64>,
     /// Whether it may take names and passwords of users and log them in.

@@ -1,5 +1,6 @@
 //! What this server can do, for clients that find out by themselves (RFC 8414).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AuthenticationMethod, GrantType, TokenService};
@@ -17,7 +18,7 @@ pub(super) const CLIENT_ENDPOINTS: [&str; 3] = [TOKEN_PATH, REVOCATION_PATH, INT
 const GRANTS: [GrantType; 2] = [GrantType::ClientCredentials, GrantType::TokenExchange];
 
 /// Metadata of the authorization server, by the names of RFC 8414 §2.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ServerMetadata {
     /// The `iss` of its tokens.
     pub issuer: String,

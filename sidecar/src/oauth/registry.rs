@@ -5,6 +5,7 @@ mod view;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wardgate_core::base64url;
@@ -41,10 +42,11 @@ pub struct Clients {
 }
 
 /// What is asked for a new secret.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RotateClientSecret {
     /// How long the old secret goes on working, in seconds; a day when missing.
+    #[schemars(range(max = 2_678_400))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_seconds: Option<u64>,
 }

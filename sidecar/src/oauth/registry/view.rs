@@ -1,12 +1,13 @@
 //! Clients as operators see them: with everything but secrets.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::oauth::ClientMetadata;
 use crate::store::records::StoredClient;
 
 /// A client.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ClientView {
     /// Its id.
     pub client_id: String,
@@ -21,7 +22,7 @@ pub struct ClientView {
 }
 
 /// A secret of a client.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ClientSecretView {
     /// When it was made, in seconds since the epoch.
     pub created_at: u64,
@@ -31,7 +32,7 @@ pub struct ClientSecretView {
 }
 
 /// Some clients.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ClientList {
     /// In no order.
     pub clients: Vec<ClientView>,
@@ -41,7 +42,7 @@ pub struct ClientList {
 }
 
 /// A client with its new secret.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct CreatedClient {
     /// The secret, this once; nothing for a client that has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

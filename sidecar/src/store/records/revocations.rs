@@ -1,10 +1,11 @@
 //! Revocations, by the fingerprint of their target.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::feed::{Revocation, RevocationTarget};
 
 /// A revocation at rest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct StoredRevocation {
     /// What is revoked.
     pub target: RevocationTarget,
