@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod client;
 mod keys;
 mod token;
 
@@ -16,6 +17,9 @@ pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use client::{
+    Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -67,6 +71,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes OAuth clients, shows them, changes them.
+    #[command(subcommand)]
+    Client(Client),
     /// Shows the signing keys, and rotates them.
     #[command(subcommand)]
     Keys(Keys),

@@ -3,6 +3,7 @@
 mod api_key;
 mod arguments;
 mod check;
+mod client;
 mod envoy;
 mod init;
 mod input;
@@ -84,6 +85,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Keys(keys) => keys::run(&keys),
+        Command::Client(client) => client::run(client),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -8,6 +8,7 @@ use wardgate_core::section;
 
 use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
+use super::oauth::OAuthSection;
 use super::redis::RedisSection;
 use super::signing_keys::SigningKeysSection;
 use crate::keys::SigningAlgorithm;
@@ -31,6 +32,8 @@ section! {
         pub issuer: IssuerSection, required;
         /// The life of the keys that the sidecar signs with.
         pub signing_keys: SigningKeysSection, default(SigningKeysSection::default(), {});
+        /// OAuth: how clients authenticate and get tokens.
+        pub oauth: OAuthSection, default(OAuthSection::default(), {});
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
         /// The feed to the filters.

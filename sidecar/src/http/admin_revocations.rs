@@ -51,7 +51,7 @@ async fn revoke(
     extract::Json(asked): extract::Json<RevokeRequest>,
 ) -> Result<(StatusCode, Json<Revoked>), Problem> {
     let revoked = app.desk.revoke(asked, app.revocation_keep_seconds).await?;
-    record(&app, event(&revoked, app.clock.now_milliseconds())).await;
+    record(&app, &revoked).await;
     Ok((StatusCode::CREATED, Json(revoked)))
 }
 
@@ -69,12 +69,17 @@ async fn revoke_batch(
     event.insert("batch".to_owned(), counts);
     event.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
     event.extend(by.map(|by| ("by".to_owned(), by.into())));
-    record(&app, event).await;
+    write(&app, event).await;
     Ok(Json(done))
 }
 
+/// Writes a revocation to the audit log.
+pub(super) async fn record(app: &App, revoked: &Revoked) {
+    write(app, event(revoked, app.clock.now_milliseconds())).await;
+}
+
 /// After the deed, which must not wait for a disk that is full.
-async fn record(app: &App, event: Map<String, Value>) {
+async fn write(app: &App, event: Map<String, Value>) {
     if let Err(error) = app.audit.record(event).await {
         tracing::error!(%error, "a revocation is not in the audit log");
     }
