@@ -10,6 +10,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
+use crate::families::Families;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
 use crate::issuers::Issuers;
@@ -25,6 +26,8 @@ pub struct App {
     pub clock: Clock,
     /// Keys and records.
     pub desk: Arc<Desk>,
+    /// Families of refresh tokens.
+    pub families: Arc<Families>,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.

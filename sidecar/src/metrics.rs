@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
+mod families;
 mod feed;
 mod issuers;
 
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub tokens_issued: Counter,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
+    /// Families of refresh tokens.
+    pub families: FamilyMetrics,
     /// The feed.
     pub feed: FeedMetrics,
     /// Other issuers.
@@ -94,6 +98,7 @@ impl Metrics {
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
             policy_reload_failures: Counter::default(),
+            families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             usage_dropped: Counter::default(),
@@ -134,6 +139,7 @@ impl Metrics {
             "Policies that were refused when they were read anew",
             metrics.policy_reload_failures.clone(),
         );
+        metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.register_api_keys();

@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod session;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use session::{ListSessions, RevokeSessions, Session};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -53,6 +55,9 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Shows who is logged in, and logs them out.
+    #[command(subcommand)]
+    Session(Session),
     /// Makes roles while the gate runs, beside those of the policy file.
     #[command(subcommand)]
     Role(Role),

@@ -15,6 +15,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, StoreSettings};
 use crate::desk::Desk;
+use crate::families::{Families, Ground};
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::issuers::Issuers;
@@ -97,6 +98,7 @@ async fn open(
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
+    let families = families(loaded, &desk, (&clock, random), &metrics).await?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
@@ -118,6 +120,7 @@ async fn open(
     );
     let app = App {
         desk,
+        families: Arc::new(families),
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
@@ -137,6 +140,24 @@ async fn open(
         clock,
     };
     Ok((app, live))
+}
+
+pub(super) async fn families(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Families, Failure> {
+    let ground = Ground {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(metrics),
+    };
+    let config = &loaded.config;
+    let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
+    families.await.map_err(Failure::failed)
 }
 
 /// What the settings of filters are made of.

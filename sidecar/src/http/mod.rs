@@ -4,6 +4,7 @@
 mod admin;
 mod admin_policy;
 mod admin_revocations;
+mod admin_sessions;
 mod body;
 mod connection;
 mod internal;
