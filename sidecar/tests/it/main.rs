@@ -18,4 +18,5 @@ mod lifecycle;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
+mod sessions;
 mod store;
