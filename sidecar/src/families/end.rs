@@ -1,5 +1,6 @@
 //! The end of a family before its time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{EndCause, Families, Family, FamilyView, Refusal, TRIES};
@@ -21,7 +22,7 @@ pub struct EndedFamily {
 }
 
 /// What was ended, as an operator sees it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EndedSessions {
     /// As they were.
     pub sessions: Vec<FamilyView>,

@@ -1,5 +1,6 @@
 //! What there is, without a change.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::base64url;
 
@@ -21,7 +22,7 @@ pub struct Looked {
 }
 
 /// A family as its user or an operator sees it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct FamilyView {
     /// The id: the `sid` of its access tokens.
     pub id: String,
@@ -50,7 +51,7 @@ pub struct FamilyView {
 }
 
 /// Some families.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct FamilyPage {
     /// In no order; one may be on two pages.
     pub sessions: Vec<FamilyView>,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::endpoint::{self, Endpoint, Requirement};
+use super::extract::{Path, Query};
 use super::problem::Problem;
 use crate::app::App;
 use crate::families::{EndCause, EndedFamily, EndedSessions, FamilyPage, FamilyView, report};
@@ -17,30 +18,53 @@ use crate::store::StoreError;
 /// Who ends sessions here, for those who read it later.
 const BY: &str = "an operator";
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/sessions", get(list).delete(end_all))
-        .route("/admin/v1/sessions/{id}", get(show).delete(end))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let (all, one) = ("/admin/v1/sessions", "/admin/v1/sessions/{id}");
+    let admin = Requirement::AdminSocket;
+    let id = "Id of the session: the `sid` of its access tokens.";
+    let ended = "The sessions that were ended, as they were.";
+    vec![
+        endpoint::get(all, admin, "Lists sessions: all, a page at a time, or those of a subject.")
+            .query::<ListQuery>()
+            .answers::<FamilyPage>(StatusCode::OK, "Some of the sessions, in no order.")
+            .runs(list),
+        endpoint::delete(all, admin, "Ends all sessions of a subject.")
+            .query::<SubjectQuery>()
+            .answers::<EndedSessions>(StatusCode::OK, ended)
+            .runs(end_all),
+        endpoint::get(one, admin, "Shows a session.")
+            .parameter("id", id)
+            .answers::<FamilyView>(StatusCode::OK, "The session.")
+            .fails(StatusCode::NOT_FOUND, &["session-unknown"])
+            .runs(show),
+        endpoint::delete(one, admin, "Ends a session.")
+            .parameter("id", id)
+            .answers::<EndedSessions>(StatusCode::OK, ended)
+            .fails(StatusCode::NOT_FOUND, &["session-unknown"])
+            .runs(end),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Where the page begins; the first if missing.
     cursor: Option<String>,
+    /// Only those of this subject (`sub`), all of them at once.
     subject: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SubjectQuery {
+    /// The subject (`sub`).
     subject: String,
 }
 
 async fn list(
     State(app): State<Arc<App>>,
-    asked: Result<Query<ListQuery>, QueryRejection>,
+    Query(ListQuery { cursor, subject }): Query<ListQuery>,
 ) -> Result<Json<FamilyPage>, Problem> {
-    let Query(ListQuery { cursor, subject }) = asked?;
     let page = match subject {
         Some(subject) => {
             let families = app.families.of_subject(&subject).await.map_err(failed)?;
@@ -71,9 +95,8 @@ async fn end(
 
 async fn end_all(
     State(app): State<Arc<App>>,
-    asked: Result<Query<SubjectQuery>, QueryRejection>,
+    Query(SubjectQuery { subject }): Query<SubjectQuery>,
 ) -> Result<Json<EndedSessions>, Problem> {
-    let Query(SubjectQuery { subject }) = asked?;
     let ended = app.families.end_all(&subject, EndCause::Administrator, Some(BY)).await;
     Ok(reported(&app, ended.map_err(failed)?).await)
 }
