@@ -17,6 +17,7 @@ use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::TokenService;
 use crate::policy::PolicyDesk;
 use crate::usage::UsageRecorder;
 
@@ -28,6 +29,8 @@ pub struct App {
     pub desk: Arc<Desk>,
     /// Families of refresh tokens.
     pub families: Arc<Families>,
+    /// OAuth clients and their tokens.
+    pub oauth: TokenService,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.

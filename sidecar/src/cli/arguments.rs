@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod client;
 mod session;
 
 use std::net::SocketAddr;
@@ -12,6 +13,9 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use client::{
+    Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
+};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
 
 const EXIT_CODES: &str = "\
@@ -67,6 +71,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes OAuth clients, shows them, changes them.
+    #[command(subcommand)]
+    Client(Client),
     /// Shows the signing keys.
     #[command(subcommand)]
     Keys(Keys),

@@ -25,6 +25,7 @@ use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::{Clients, TokenService, TokenServiceParts};
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
@@ -99,6 +100,7 @@ async fn open(
     let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
     let families = families(loaded, &desk, (&clock, random), &metrics).await?;
+    let oauth = token_service(loaded, &desk, &clock, random).await?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
@@ -121,6 +123,7 @@ async fn open(
     let app = App {
         desk,
         families: Arc::new(families),
+        oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
@@ -158,6 +161,25 @@ pub(super) async fn families(
     let config = &loaded.config;
     let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
     families.await.map_err(Failure::failed)
+}
+
+/// OAuth clients and their tokens.
+async fn token_service(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    clock: &Clock,
+    random: Random,
+) -> Result<TokenService, Failure> {
+    let (store, config) = (Arc::clone(desk.store()), &loaded.config);
+    let clients = Clients::open(store, &loaded.store_keys, clock.clone(), random).await;
+    let parts = TokenServiceParts {
+        desk: Arc::clone(desk),
+        clients: clients.map_err(Failure::failed)?,
+        section: config.oauth.clone(),
+        issuer: config.issuer.clone(),
+        revocation_keep_seconds: config.revocations.keep_seconds.0,
+    };
+    TokenService::new(parts, clock.clone(), random).map_err(Failure::failed)
 }
 
 /// What the settings of filters are made of.

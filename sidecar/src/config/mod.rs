@@ -3,6 +3,7 @@
 mod keys;
 mod live;
 mod load;
+mod oauth;
 mod redis;
 mod refresh_tokens;
 mod sections;
@@ -12,6 +13,7 @@ pub mod yaml;
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
+pub use oauth::OAuthSection;
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use refresh_tokens::RefreshTokensSection;
 pub use sections::{
