@@ -52,7 +52,6 @@ fn subjects(sessions: &Value) -> Vec<&str> {
 #[test]
 fn sessions_are_listed_and_ended_with_and_without_a_running_sidecar() {
     let home = Home::new();
-    home.done(&["store", "stat"]);
     let ids = begin(&home, &["alice", "alice", "bob", "carol", "alice"]);
     assert_eq!(
         subjects(&home.json(&["session", "list"])),
