@@ -25,7 +25,7 @@ use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
-use crate::oauth::{Clients, TokenService, TokenServiceParts};
+use crate::oauth::{TokenService, TokenServiceParts};
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
@@ -170,16 +170,15 @@ async fn token_service(
     clock: &Clock,
     random: Random,
 ) -> Result<TokenService, Failure> {
-    let (store, config) = (Arc::clone(desk.store()), &loaded.config);
-    let clients = Clients::open(store, &loaded.store_keys, clock.clone(), random).await;
+    let config = &loaded.config;
     let parts = TokenServiceParts {
         desk: Arc::clone(desk),
-        clients: clients.map_err(Failure::failed)?,
         section: config.oauth.clone(),
         issuer: config.issuer.clone(),
         revocation_keep_seconds: config.revocations.keep_seconds.0,
     };
-    TokenService::new(parts, clock.clone(), random).map_err(Failure::failed)
+    let service = TokenService::open(parts, &loaded.store_keys, clock.clone(), random).await;
+    service.map_err(Failure::failed)
 }
 
 /// What the settings of filters are made of.

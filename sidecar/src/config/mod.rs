@@ -13,7 +13,7 @@ pub mod yaml;
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
-pub use oauth::OAuthSection;
+pub use oauth::{DpopNonce, OAuthSection};
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use refresh_tokens::RefreshTokensSection;
 pub use sections::{
