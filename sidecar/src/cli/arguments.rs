@@ -1,6 +1,8 @@
 //! The arguments of every command.
 
 mod api_key;
+mod client;
+mod session;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +13,10 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use client::{
+    Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
+};
+pub(super) use session::{ListSessions, RevokeSessions, Session};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -53,6 +59,9 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Shows who is logged in, and logs them out.
+    #[command(subcommand)]
+    Session(Session),
     /// Makes roles while the gate runs, beside those of the policy file.
     #[command(subcommand)]
     Role(Role),
@@ -62,6 +71,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes OAuth clients, shows them, changes them.
+    #[command(subcommand)]
+    Client(Client),
     /// Shows the signing keys.
     #[command(subcommand)]
     Keys(Keys),
