@@ -10,10 +10,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 pub use signing_keys::SigningKeyMetrics;
 
+mod families;
 mod feed;
 mod issuers;
 mod signing_keys;
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub oauth: Family<OAuthLabels, Counter>,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
+    /// Families of refresh tokens.
+    pub families: FamilyMetrics,
     /// The feed.
     pub feed: FeedMetrics,
     /// Other issuers.
@@ -110,6 +114,7 @@ impl Metrics {
             tokens_issued: Counter::default(),
             oauth: Family::default(),
             policy_reload_failures: Counter::default(),
+            families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             signing_keys: SigningKeyMetrics::default(),
@@ -152,6 +157,7 @@ impl Metrics {
             "Policies that were refused when they were read anew",
             metrics.policy_reload_failures.clone(),
         );
+        metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.signing_keys.register(registry);

@@ -3,6 +3,7 @@
 mod api_key;
 mod client;
 mod keys;
+mod session;
 mod token;
 
 use std::net::SocketAddr;
@@ -13,13 +14,13 @@ pub(super) use api_key::{
     ApiKey, ChangeApiKey, CreateApiKey, ImportApiKeys, ListApiKeys, OneApiKey, RotateApiKey, State,
     UsageOfApiKeys,
 };
-pub(super) use keys::{Keys, ListKeys, RotateKeys};
-pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
-
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use client::{
     Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
 };
+pub(super) use keys::{Keys, ListKeys, RotateKeys};
+pub(super) use session::{ListSessions, RevokeSessions, Session};
+pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -62,6 +63,9 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Shows who is logged in, and logs them out.
+    #[command(subcommand)]
+    Session(Session),
     /// Makes roles while the gate runs, beside those of the policy file.
     #[command(subcommand)]
     Role(Role),

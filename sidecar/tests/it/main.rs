@@ -21,5 +21,6 @@ mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
+mod sessions;
 mod signing_keys;
 mod store;
