@@ -7,6 +7,8 @@ mod oauth;
 mod redis;
 mod refresh_tokens;
 mod sections;
+mod social;
+mod social_providers;
 mod store;
 pub mod yaml;
 
@@ -20,6 +22,7 @@ pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+pub use social::{SocialAuthMethod, SocialProviderSection};
 #[cfg(test)]
 pub(crate) use store::store_settings;
 pub use store::{RedisSettings, StoreSettings, TlsFiles};

@@ -1,5 +1,6 @@
 //! The sections of the configuration file.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -11,6 +12,7 @@ use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::oauth::OAuthSection;
 use super::redis::RedisSection;
 use super::refresh_tokens::RefreshTokensSection;
+use super::social::SocialProviderSection;
 use crate::keys::SigningAlgorithm;
 
 section! {
@@ -50,6 +52,8 @@ section! {
         pub notify: Option<NotifySection>, optional;
         /// The life of refresh tokens.
         pub refresh_tokens: RefreshTokensSection, default(RefreshTokensSection::default(), {});
+        /// Providers whose tokens are kept for users, by name.
+        pub social_providers: BTreeMap<String, SocialProviderSection>, default(BTreeMap::new(), {});
         /// The log of the sidecar itself.
         pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.

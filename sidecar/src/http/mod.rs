@@ -6,6 +6,7 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod admin_social;
 mod body;
 mod connection;
 mod endpoint;
@@ -17,6 +18,7 @@ mod oauth;
 mod observe;
 mod problem;
 mod public;
+mod social;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -58,6 +60,8 @@ fn endpoints() -> Vec<Endpoint> {
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
         admin_sessions::endpoints(),
+        admin_social::endpoints(),
+        social::endpoints(),
     ]
     .into_iter()
     .flatten()

@@ -21,4 +21,5 @@ mod oauth;
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
 mod sessions;
+mod social;
 mod store;
