@@ -91,7 +91,7 @@ impl Provider {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut held: watch::Receiver<bool>) {
+async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut hears: watch::Receiver<bool>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -107,7 +107,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>, mut held: watch:
     let form = String::from_utf8(body).unwrap();
     // Long enough that those who ask at once all come while this one is under way.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    held.wait_for(|held| !held).await.unwrap();
+    hears.wait_for(|is_held| !is_held).await.unwrap();
     let answer = answer(&mut state.lock().unwrap(), head, form);
     let Some((status, body)) = answer else { return };
     let length = body.len();
