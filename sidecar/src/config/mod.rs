@@ -8,6 +8,8 @@ mod redis;
 mod refresh_tokens;
 mod sections;
 mod signing_keys;
+mod social;
+mod social_providers;
 mod store;
 pub mod yaml;
 
@@ -22,6 +24,7 @@ pub use sections::{
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
 pub use signing_keys::SigningKeysSection;
+pub use social::{SocialAuthMethod, SocialProviderSection};
 #[cfg(test)]
 pub(crate) use store::store_settings;
 pub use store::{RedisSettings, StoreSettings, TlsFiles};

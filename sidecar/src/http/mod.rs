@@ -6,6 +6,7 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod admin_social;
 mod body;
 mod connection;
 mod endpoint;
@@ -18,6 +19,7 @@ mod oauth;
 mod observe;
 mod problem;
 mod public;
+mod social;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -59,6 +61,8 @@ fn endpoints() -> Vec<Endpoint> {
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
         admin_sessions::endpoints(),
+        admin_social::endpoints(),
+        social::endpoints(),
     ]
     .into_iter()
     .flatten()

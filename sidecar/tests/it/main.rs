@@ -23,4 +23,5 @@ mod revocations;
 mod servers;
 mod sessions;
 mod signing_keys;
+mod social;
 mod store;

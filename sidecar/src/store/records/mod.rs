@@ -7,6 +7,7 @@ mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
+pub mod social_tokens;
 
 pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
