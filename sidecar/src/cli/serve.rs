@@ -98,6 +98,7 @@ async fn open(
     let desk =
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
+    let desk = desk.with_signing_keys(&config.signing_keys);
     let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
     let families = families(loaded, &desk, (&clock, random), &metrics).await?;

@@ -7,6 +7,7 @@ mod oauth;
 mod redis;
 mod refresh_tokens;
 mod sections;
+mod signing_keys;
 mod social;
 mod social_providers;
 mod store;
@@ -22,6 +23,7 @@ pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+pub use signing_keys::SigningKeysSection;
 pub use social::{SocialAuthMethod, SocialProviderSection};
 #[cfg(test)]
 pub(crate) use store::store_settings;

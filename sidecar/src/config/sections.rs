@@ -12,6 +12,7 @@ use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::oauth::OAuthSection;
 use super::redis::RedisSection;
 use super::refresh_tokens::RefreshTokensSection;
+use super::signing_keys::SigningKeysSection;
 use super::social::SocialProviderSection;
 use crate::keys::SigningAlgorithm;
 
@@ -32,6 +33,8 @@ section! {
         pub secrets: SecretsSection, required;
         /// The tokens that the sidecar issues.
         pub issuer: IssuerSection, required;
+        /// The life of the keys that the sidecar signs with.
+        pub signing_keys: SigningKeysSection, default(SigningKeysSection::default(), {});
         /// OAuth: how clients authenticate and get tokens.
         pub oauth: OAuthSection, default(OAuthSection::default(), {});
         /// The policy that is handed to filters.

@@ -13,6 +13,7 @@ mod endpoint;
 mod extract;
 mod internal;
 mod internal_feed;
+mod jwks;
 mod listener;
 mod oauth;
 mod observe;

@@ -13,7 +13,7 @@ pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
 pub use families::StoredFamily;
 pub use revocations::{StandingRevocation, StoredRevocation};
-pub use signing_keys::StoredSigningKey;
+pub use signing_keys::{StandingKey, StoredSigningKey};
 
 use super::{Store, StoreError, Table, Transaction};
 
