@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use accounts::AccountMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
+mod accounts;
 mod feed;
 mod issuers;
 
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// Users.
+    pub accounts: AccountMetrics,
     /// Counts of the use of API keys that there was no room for.
     pub usage_dropped: Counter,
     /// Notices that the webhook has taken.
@@ -96,6 +100,7 @@ impl Metrics {
             policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            accounts: AccountMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
             notices_failed: Counter::default(),
@@ -136,6 +141,7 @@ impl Metrics {
         );
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.accounts.register(registry);
         metrics.register_api_keys();
         metrics.register_store();
         metrics

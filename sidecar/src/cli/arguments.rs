@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,9 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use user::{
+    ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -62,6 +66,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes users, changes them, ends what they were issued.
+    #[command(subcommand)]
+    User(User),
     /// Shows the signing keys.
     #[command(subcommand)]
     Keys(Keys),

@@ -5,13 +5,16 @@ mod arguments;
 mod check;
 mod envoy;
 mod init;
+mod lines;
 mod office;
+mod problems;
 mod revocation;
 mod role;
 mod serve;
 mod show;
 mod store;
 mod token;
+mod user;
 
 use std::fmt;
 use std::io::Write as _;
@@ -81,6 +84,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::User(user) => user::run(user),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),

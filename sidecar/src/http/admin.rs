@@ -23,6 +23,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/admin/v1/store", get(store))
         .merge(super::admin_revocations::router())
         .merge(super::admin_policy::router())
+        .merge(super::admin_users::router())
 }
 
 async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {

@@ -4,6 +4,7 @@
 mod admin;
 mod admin_policy;
 mod admin_revocations;
+mod admin_users;
 mod body;
 mod connection;
 mod internal;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
+pub(crate) use admin_users::SetPassword;
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;

@@ -6,6 +6,9 @@ use crate::store::{Store, StoreError, Table, from_json, to_json};
 /// The key of the digests of API keys.
 pub const API_KEY_DIGEST_KEY: &str = "api_key_digest_key";
 
+/// The key of the digests that failed logins are counted under.
+pub const LOGIN_DIGEST_KEY: &str = "login_digest_key";
+
 /// The secret of this name; stores `new` if there is none yet.
 ///
 /// # Errors
