@@ -48,9 +48,9 @@ bench: wasm redis-server $(ENVOY_NEEDS) release ## Measure against Envoy's own f
 	$(TARGET)/release/bench $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: fuzz
-fuzz: ## Fuzz tokens, key sets, policies, headers and paths (FUZZ_SECONDS=n for each; needs a nightly toolchain)
+fuzz: ## Fuzz tokens, proofs, key sets, policies, headers and paths (FUZZ_SECONDS=n for each; needs a nightly toolchain)
 	command -v cargo-fuzz >/dev/null || cargo +nightly install --locked cargo-fuzz --root $(TOOLS)
-	cd fuzz && for target in token key_set policy headers path; do
+	cd fuzz && for target in token dpop key_set policy headers path; do
 		dictionary=dictionaries/$$target.dict
 		cargo +nightly fuzz run $$target -- -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=8192 $$([ -f $$dictionary ] && echo -dict=$$dictionary || true)
 	done

@@ -17,6 +17,7 @@ pub mod api_key;
 pub mod audit;
 pub mod base64url;
 pub mod config;
+pub mod dpop;
 pub mod feed;
 pub mod gate;
 pub mod json;

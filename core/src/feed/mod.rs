@@ -51,6 +51,7 @@ impl Table {
 
 /// How a table is laid out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Deserialize, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layout {
     /// There are 2 to the power of this many buckets.
     pub bucket_bits: u8,

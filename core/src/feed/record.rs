@@ -9,6 +9,7 @@ use crate::wire::{ApiKeyRecord, ApiKeyState, PreviousApiKey, RateLimitRecord};
 
 /// What can be revoked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RevocationTarget {
     /// The token with this `jti`.
@@ -74,8 +75,10 @@ impl RevocationTarget {
 
 /// A revocation, as filters have it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Revocation {
     /// The fingerprint of the target.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub fingerprint: Fingerprint,
     /// Only tokens issued until then, inclusive, are revoked; all if missing. In seconds since the
     /// epoch.

@@ -2,6 +2,10 @@
 
 use core::fmt;
 
+use serde_json::Value;
+
+use super::KeyOrigin;
+use super::parse::{self, WhySkipped};
 use crate::secret::Secret;
 use crate::token::Algorithm;
 
@@ -49,6 +53,16 @@ pub struct Key {
 }
 
 impl Key {
+    /// Reads one public key, as somebody shows it who is not trusted yet: a private member or a
+    /// shared secret is refused like anything else that is no public key for signatures.
+    ///
+    /// # Errors
+    ///
+    /// [`WhySkipped`].
+    pub fn public(jwk: &Value) -> Result<Self, WhySkipped> {
+        parse::key(jwk, KeyOrigin::Fetched)
+    }
+
     /// The `kid`.
     pub fn key_id(&self) -> Option<&str> {
         self.id.as_deref()

@@ -4,6 +4,7 @@ pub(crate) mod der;
 mod key;
 mod parse;
 mod set;
+mod thumbprint;
 
 pub(crate) use key::Material;
 pub use key::{Key, KeyType};

@@ -121,7 +121,7 @@ fn required_text<'a>(
 }
 
 /// Reads a `NumericDate` (RFC 7519 §2): a number from 0 to [`MAX_NUMERIC_DATE`].
-fn numeric_date(
+pub(crate) fn numeric_date(
     all: &Map<String, Value>,
     name: &str,
     whole: fn(f64) -> f64,

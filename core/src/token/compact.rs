@@ -13,6 +13,29 @@ use crate::time::UnixSeconds;
 /// Longest signature, decoded: RSA with 8192 bits, the largest key that is accepted at all.
 pub const MAX_SIGNATURE_BYTES: usize = 1024;
 
+/// The parts of a compact serialization, still encoded.
+pub(crate) struct Parts<'a> {
+    pub(crate) header: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) signature: &'a [u8],
+    /// Header and payload as they came, with the dot between them.
+    pub(crate) signing_input: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// Exactly three: five are an encrypted token, and text after the third would not be signed.
+    pub(crate) fn of(compact: &'a [u8]) -> Option<Self> {
+        let mut parts = compact.split(|byte| *byte == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return None;
+        };
+        let end = compact.len().checked_sub(signature.len().saturating_add(1))?;
+        Some(Self { header, payload, signature, signing_input: compact.get(..end)? })
+    }
+}
+
 /// A token of the right form. Nothing in it can be relied on: anyone can write one.
 pub struct UnverifiedToken<'a> {
     signing_input: &'a [u8],
@@ -38,25 +61,14 @@ impl<'a> UnverifiedToken<'a> {
         if compact.len() > limit_bytes {
             return Err(Reason::TokenOversize);
         }
-        let mut parts = compact.split(|byte| *byte == b'.');
-        // Exactly three: five are an encrypted token, and text after the third would not be signed.
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Reason::TokenMalformed);
-        };
-        let signing_input = compact
-            .len()
-            .checked_sub(signature.len().saturating_add(1))
-            .and_then(|end| compact.get(..end))
-            .ok_or(Reason::TokenMalformed)?;
-        let header = Header::parse(&decode(header)?)?;
-        let signature = decode(signature)?;
+        let parts = Parts::of(compact).ok_or(Reason::TokenMalformed)?;
+        let header = Header::parse(&decode(parts.header)?)?;
+        let signature = decode(parts.signature)?;
         if signature.len() > MAX_SIGNATURE_BYTES {
             return Err(Reason::TokenOversize);
         }
-        let claims = Arc::new(Claims::parse(&decode(payload)?)?);
-        Ok(Self { signing_input, signature, header, claims })
+        let claims = Arc::new(Claims::parse(&decode(parts.payload)?)?);
+        Ok(Self { signing_input: parts.signing_input, signature, header, claims })
     }
 
     /// The algorithm that the token claims to be signed with.

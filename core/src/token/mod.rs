@@ -12,6 +12,9 @@ mod signature;
 mod verify;
 
 pub use algorithm::Algorithm;
+pub(crate) use claims::numeric_date;
+pub(crate) use compact::Parts;
+
 pub use claims::{MAX_ISSUER_BYTES, MAX_NUMERIC_DATE, MAX_SUBJECT_BYTES, MAX_TOKEN_ID_BYTES};
 pub use compact::{MAX_SIGNATURE_BYTES, UnverifiedToken};
 pub use header::{MAX_HEADER_BYTES, MAX_TOKEN_KEY_ID_BYTES, MAX_TOKEN_TYPE_BYTES};

@@ -25,6 +25,7 @@ pub const PIECE_BYTES: usize = 64 * 1024;
 /// the generation of the settings that the filter has (either may be missing), and how long to wait
 /// for news, in milliseconds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FeedAnswer {
     /// Where to go on after [`Self::changes`].
     pub cursor: String,
@@ -44,6 +45,7 @@ pub struct FeedAnswer {
 
 /// How the tables are laid out.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Layouts {
     /// The table of revocations.
     pub revocations: Layout,
@@ -53,6 +55,7 @@ pub struct Layouts {
 
 /// A change of the log.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// Its place in the log.
     pub sequence: u64,
@@ -63,6 +66,7 @@ pub struct Change {
 
 /// An entry of the sidecar's change log, as JSON: written in one step with what it speaks of.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LogEntry {
     /// When it was made, by the clock of the sidecar, in milliseconds since the epoch.
     pub at_milliseconds: u64,
@@ -73,6 +77,7 @@ pub struct LogEntry {
 
 /// What changed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum ChangeKind {
     /// Something is revoked.
@@ -84,6 +89,7 @@ pub enum ChangeKind {
     ApiKey {
         /// What its record is found by: [`Fingerprint::of_api_key`], or for a key that was made
         /// elsewhere [`Fingerprint::of_imported_api_key`].
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         fingerprint: Fingerprint,
         /// As it is now.
         record: Box<ApiKeyRecord>,
@@ -91,6 +97,7 @@ pub enum ChangeKind {
     /// An API key is forgotten.
     ApiKeyGone {
         /// What its record was found by.
+        #[cfg_attr(feature = "schema", schemars(with = "String"))]
         fingerprint: Fingerprint,
     },
     /// The settings are others; they come with the answer.
@@ -99,6 +106,7 @@ pub enum ChangeKind {
 
 /// Everything that a filter needs beyond its configuration and the tables.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settings {
     /// Changes whenever the rest does.
     pub generation: String,
@@ -117,6 +125,7 @@ pub struct Settings {
 /// Body of [`super::UNKNOWN_KEY_PATH`]: a token names a key that its issuer's set has not. The
 /// sidecar asks the issuer, whose address it has from its policy and never from a token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UnknownKey {
     /// The `iss` of the token, which is an issuer of the policy.

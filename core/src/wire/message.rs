@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 /// The keys of one issuer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IssuerKeySet {
     /// The `iss` that these keys may sign for.
     pub issuer: String,
@@ -14,6 +15,7 @@ pub struct IssuerKeySet {
 
 /// What a filter needs to decide for one API key.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ApiKeyRecord {
     /// The public id.
     pub id: String,
@@ -52,6 +54,7 @@ pub struct ApiKeyRecord {
 
 /// The secret of an API key before its last rotation.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PreviousApiKey {
     /// Keyed digest of the whole key, base64url.
     pub digest: String,
@@ -61,6 +64,7 @@ pub struct PreviousApiKey {
 
 /// How often something may be used.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RateLimitRecord {
     /// So many times in each period.
     pub requests: u64,
@@ -70,6 +74,7 @@ pub struct RateLimitRecord {
 
 /// Whether a key works.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ApiKeyState {
     /// It works until it expires.
@@ -82,6 +87,7 @@ pub enum ApiKeyState {
 
 /// Events of one VM incarnation, in order, for [`super::AUDIT_PATH`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AuditBatch {
     /// Random name of the VM incarnation that numbers these events from 1.
@@ -92,6 +98,7 @@ pub struct AuditBatch {
 
 /// Answer of [`super::AUDIT_PATH`], given once the events are on disk.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AuditAnswer {
     /// Highest sequence of the incarnation that is on disk, and all before it.
     pub acknowledged: u64,

@@ -7,6 +7,7 @@ pub const RATE_LEASES_PATH: &str = "/internal/v1/rate-leases";
 
 /// Body of [`RATE_LEASES_PATH`]: what a worker has used, and what it wants.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateLeases {
     /// One for each account, [`crate::rate_limit::MAX_ASKS`] at most.
@@ -15,6 +16,7 @@ pub struct RateLeases {
 
 /// What a worker tells and asks of one account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RateAsk {
     /// The account: 16 bytes as base64url. A keyed hash; the sidecar learns no names from it.
@@ -33,6 +35,7 @@ pub struct RateAsk {
 
 /// Answer of [`RATE_LEASES_PATH`].
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RateLeasesAnswer {
     /// One for each ask, in their order.
     pub grants: Vec<RateGrant>,
@@ -40,6 +43,7 @@ pub struct RateLeasesAnswer {
 
 /// What a worker gets of one account.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RateGrant {
     /// Requests that it may admit within a second.
     pub granted: u64,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use wardgate_core::feed::RevocationTarget;
 use wardgate_core::time::UnixSeconds;
@@ -13,7 +14,7 @@ use crate::store::records::{StandingRevocation, StoredRevocation, StoredUser};
 use crate::store::{MAX_EXPIRES_AT, StoreError, Transaction};
 
 /// What is to be changed of a user (RFC 7396: a member that is missing stays, `null` takes away).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateUser {
     /// The name.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Problems;
@@ -11,7 +12,7 @@ use crate::store::records::users::{self, UserState};
 use crate::store::{StoreError, Transaction};
 
 /// What is asked for a new user.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateUser {
     /// The name to log in with.

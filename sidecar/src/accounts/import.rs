@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::Problems;
@@ -14,7 +15,7 @@ use crate::store::{StoreError, Transaction};
 pub const MAX_IMPORT_BATCH: usize = 500;
 
 /// A user of another system.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportUser {
     /// The name to log in with.
@@ -44,7 +45,7 @@ pub struct ImportUser {
 }
 
 /// A batch of users.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportUsers {
     /// At most [`MAX_IMPORT_BATCH`].
@@ -55,7 +56,7 @@ pub struct ImportUsers {
 }
 
 /// What became of a batch. With a problem nothing of it was imported.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ImportedUsers {
     /// Users that are there now and were not before; with `check`, that would be.
     pub imported: u64,
@@ -66,7 +67,7 @@ pub struct ImportedUsers {
 }
 
 /// Why a user cannot be imported.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct UserImportProblem {
     /// Its place in the batch, from 0.
     pub index: usize,

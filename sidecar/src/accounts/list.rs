@@ -1,12 +1,13 @@
 //! Looking through the users, a page at a time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AccountError, Accounts, User};
 use crate::store::records::users::{self, UserState};
 
 /// Some users.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct UserList {
     /// Those of this page that were asked for; there may be none.
     pub users: Vec<User>,
@@ -16,7 +17,7 @@ pub struct UserList {
 }
 
 /// Which users are wanted.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UserFilter {
     /// Where the page begins; the first if missing.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::records::StoredUser;
 use crate::store::records::users::UserState;
 
 /// A user, without the password.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct User {
     /// The id, which is the `sub` of tokens.
     pub id: String,
@@ -37,7 +38,7 @@ pub struct User {
 }
 
 /// What may be known of a password.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PasswordView {
     /// When it was set, in seconds since the epoch.
     pub set_at: u64,

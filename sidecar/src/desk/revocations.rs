@@ -2,6 +2,7 @@
 
 mod request;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::feed::RevocationTarget;
 use wardgate_core::time::UnixSeconds;
@@ -29,7 +30,7 @@ const MAX_NAME_BYTES: usize = 2048;
 const TRIES: usize = 32;
 
 /// A revocation as an operator sees it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RevocationView {
     /// The name of the revocation: the fingerprint of its target.
     pub id: String,
@@ -39,7 +40,7 @@ pub struct RevocationView {
 }
 
 /// Some of the revocations.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RevocationList {
     /// In no order.
     pub revocations: Vec<RevocationView>,
@@ -49,7 +50,7 @@ pub struct RevocationList {
 }
 
 /// What was revoked.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Revoked {
     /// Tokens.

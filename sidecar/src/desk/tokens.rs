@@ -1,5 +1,6 @@
 //! Access tokens (RFC 9068) of the sidecar's own issuer.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -16,7 +17,7 @@ const OWN_CLAIMS: &[&str] =
 const MAX_TEXT_BYTES: usize = 1024;
 
 /// What is asked for a token.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// The `sub`.
@@ -45,7 +46,7 @@ pub struct TokenRequest {
 }
 
 /// A token and what an operator wants to know about it.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct IssuedToken {
     /// The token.
     pub access_token: String,
@@ -60,7 +61,7 @@ pub struct IssuedToken {
 }
 
 /// A signing key as an operator sees it.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct SigningKeyView {
     /// The thumbprint.
     pub kid: String,
@@ -71,7 +72,7 @@ pub struct SigningKeyView {
 }
 
 /// All signing keys.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct SigningKeyList {
     /// In order of the configuration.
     pub keys: Vec<SigningKeyView>,

@@ -4,26 +4,37 @@ mod api_keys;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
-use axum::{Json, Router, body::Bytes};
-use serde::de::DeserializeOwned;
 
+use super::endpoint::{self, Endpoint, Requirement};
+use super::extract;
 use super::problem::Problem;
 use crate::app::App;
 use crate::desk::{IssueTokenError, IssuedToken, SigningKeyList, TokenRequest};
 use crate::store::StoreStat;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .merge(api_keys::router())
-        .route("/admin/v1/tokens", post(issue_token))
-        .route("/admin/v1/keys", get(signing_keys))
-        .route("/admin/v1/store", get(store))
-        .merge(super::admin_revocations::router())
-        .merge(super::admin_policy::router())
-        .merge(super::admin_users::router())
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = vec![
+        endpoint::post("/admin/v1/tokens", Requirement::AdminSocket, "Issues an access token.")
+            .json::<TokenRequest>()
+            .answers::<IssuedToken>(StatusCode::OK, "The token.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .runs(issue_token),
+        endpoint::get("/admin/v1/keys", Requirement::AdminSocket, "Lists the signing keys.")
+            .answers::<SigningKeyList>(StatusCode::OK, "The keys, without their private parts.")
+            .runs(signing_keys),
+        endpoint::get(
+            "/admin/v1/store",
+            Requirement::AdminSocket,
+            "Says how much is in the store and what it runs on.",
+        )
+        .answers::<StoreStat>(StatusCode::OK, "The store.")
+        .runs(store),
+    ];
+    endpoints.extend(api_keys::endpoints());
+    endpoints
 }
 
 async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> {
@@ -32,9 +43,8 @@ async fn store(State(app): State<Arc<App>>) -> Result<Json<StoreStat>, Problem> 
 
 async fn issue_token(
     State(app): State<Arc<App>>,
-    body: Bytes,
+    extract::Json(asked): extract::Json<TokenRequest>,
 ) -> Result<Json<IssuedToken>, Problem> {
-    let asked: TokenRequest = parse(&body)?;
     let issued = app.desk.issue_token(asked)?;
     app.metrics.tokens_issued.inc();
     Ok(Json(issued))
@@ -42,10 +52,6 @@ async fn issue_token(
 
 async fn signing_keys(State(app): State<Arc<App>>) -> Json<SigningKeyList> {
     Json(app.desk.signing_key_list())
-}
-
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
 }
 
 impl From<IssueTokenError> for Problem {

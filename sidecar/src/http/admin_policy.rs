@@ -2,25 +2,84 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use serde_json::{Map, Value};
 
-use super::admin::parse;
+use super::endpoint::{self, Declaration, Endpoint, Requirement};
+use super::extract::{self, Path};
 use super::problem::Problem;
 use crate::app::App;
 use crate::policy::{BindingList, BindingView, PolicyError, PolicyStatus, RoleList, RoleView};
 use crate::store::StoreError;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/policy", get(policy))
-        .route("/admin/v1/roles", get(roles))
-        .route("/admin/v1/roles/{name}", get(role).put(put_role).delete(delete_role))
-        .route("/admin/v1/bindings", get(bindings))
-        .route("/admin/v1/bindings/{id}", get(binding).put(put_binding).delete(delete_binding))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    let mut endpoints = vec![
+        endpoint::get("/admin/v1/policy", admin, "Says how the policy stands.")
+            .answers::<PolicyStatus>(StatusCode::OK, "The file, its hash, and what is wrong.")
+            .runs(policy),
+    ];
+    endpoints.extend(role_endpoints());
+    endpoints.extend(binding_endpoints());
+    endpoints
+}
+
+fn role_endpoints() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    let path = "/admin/v1/roles/{name}";
+    let named = |declaration: Declaration| declaration.parameter("name", "The name of the role.");
+    vec![
+        endpoint::get("/admin/v1/roles", admin, "Lists all roles, those of the file too.")
+            .answers::<RoleList>(StatusCode::OK, "The roles, by name.")
+            .runs(roles),
+        named(endpoint::get(path, admin, "Shows a role."))
+            .answers::<RoleView>(StatusCode::OK, "The role.")
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .runs(role),
+        named(endpoint::put(path, admin, "Makes a role at run time, or another one of it."))
+            .json::<Map<String, Value>>()
+            .answers::<RoleView>(StatusCode::OK, "The role.")
+            .fails(StatusCode::BAD_REQUEST, &["policy-invalid"])
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .fails(StatusCode::CONFLICT, &["changed", "of-policy-file"])
+            .runs(put_role),
+        named(endpoint::delete(path, admin, "Removes a role that was made at run time."))
+            .answers_nothing(StatusCode::NO_CONTENT, "It is gone.")
+            .fails(StatusCode::BAD_REQUEST, &["policy-invalid"])
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .fails(StatusCode::CONFLICT, &["changed", "of-policy-file"])
+            .runs(delete_role),
+    ]
+}
+
+fn binding_endpoints() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    let path = "/admin/v1/bindings/{id}";
+    let named = |declaration: Declaration| declaration.parameter("id", "The id of the binding.");
+    vec![
+        endpoint::get("/admin/v1/bindings", admin, "Lists all bindings, those of the file too.")
+            .answers::<BindingList>(StatusCode::OK, "The bindings, those of the file first.")
+            .runs(bindings),
+        named(endpoint::get(path, admin, "Shows a binding that was made at run time."))
+            .answers::<BindingView>(StatusCode::OK, "The binding.")
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .runs(binding),
+        named(endpoint::put(path, admin, "Makes a binding at run time, or another one of it."))
+            .json::<Map<String, Value>>()
+            .answers::<BindingView>(StatusCode::OK, "The binding.")
+            .fails(StatusCode::BAD_REQUEST, &["policy-invalid"])
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .fails(StatusCode::CONFLICT, &["changed"])
+            .runs(put_binding),
+        named(endpoint::delete(path, admin, "Removes a binding that was made at run time."))
+            .answers_nothing(StatusCode::NO_CONTENT, "It is gone.")
+            .fails(StatusCode::BAD_REQUEST, &["policy-invalid"])
+            .fails(StatusCode::NOT_FOUND, &["unknown"])
+            .fails(StatusCode::CONFLICT, &["changed"])
+            .runs(delete_binding),
+    ]
 }
 
 async fn policy(State(app): State<Arc<App>>) -> Result<Json<PolicyStatus>, Problem> {
@@ -42,9 +101,9 @@ async fn role(
 async fn put_role(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    body: Bytes,
+    extract::Json(role): extract::Json<Map<String, Value>>,
 ) -> Result<Json<RoleView>, Problem> {
-    Ok(Json(app.policy.put_role(&name, parse(&body)?).await?))
+    Ok(Json(app.policy.put_role(&name, role).await?))
 }
 
 async fn delete_role(
@@ -71,9 +130,9 @@ async fn binding(
 async fn put_binding(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    body: Bytes,
+    extract::Json(binding): extract::Json<Map<String, Value>>,
 ) -> Result<Json<BindingView>, Problem> {
-    Ok(Json(app.policy.put_binding(&id, parse(&body)?).await?))
+    Ok(Json(app.policy.put_binding(&id, binding).await?))
 }
 
 async fn delete_binding(

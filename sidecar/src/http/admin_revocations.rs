@@ -2,36 +2,49 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::admin::parse;
+use super::endpoint::{self, Endpoint, Requirement};
+use super::extract::{self, Query};
 use super::problem::Problem;
 use crate::app::App;
-use crate::desk::{RevocationList, RevokeError, Revoked};
+use crate::desk::{RevocationList, RevokeError, RevokeRequest, Revoked};
 use crate::store::StoreError;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new().route("/admin/v1/revocations", get(list).post(revoke))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let (path, admin) = ("/admin/v1/revocations", Requirement::AdminSocket);
+    vec![
+        endpoint::get(path, admin, "Lists revocations, a page at a time.")
+            .query::<ListQuery>()
+            .answers::<RevocationList>(StatusCode::OK, "Some of the revocations, in no order.")
+            .runs(list),
+        endpoint::post(path, admin, "Revokes tokens or an API key.")
+            .json::<RevokeRequest>()
+            .answers::<Revoked>(StatusCode::CREATED, "What was revoked; it is in the store.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .fails(StatusCode::NOT_FOUND, &["api-key-unknown"])
+            .fails(StatusCode::CONFLICT, &["api-key-revoked", "changed"])
+            .runs(revoke),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
+    /// Where the page begins; the first if missing.
     cursor: Option<String>,
 }
 
 async fn revoke(
     State(app): State<Arc<App>>,
-    body: Bytes,
+    extract::Json(asked): extract::Json<RevokeRequest>,
 ) -> Result<(StatusCode, Json<Revoked>), Problem> {
-    let revoked = app.desk.revoke(parse(&body)?, app.revocation_keep_seconds).await?;
+    let revoked = app.desk.revoke(asked, app.revocation_keep_seconds).await?;
     // After the deed, which must not wait for a disk that is full.
     let recorded = app.audit.record(event(&revoked, app.clock.now_milliseconds())).await;
     if let Err(error) = recorded {
@@ -59,9 +72,8 @@ fn event(revoked: &Revoked, now_milliseconds: u64) -> Map<String, Value> {
 
 async fn list(
     State(app): State<Arc<App>>,
-    asked: Result<Query<ListQuery>, QueryRejection>,
+    Query(ListQuery { cursor }): Query<ListQuery>,
 ) -> Result<Json<RevocationList>, Problem> {
-    let Query(ListQuery { cursor }) = asked?;
     Ok(Json(app.desk.revocations(cursor).await.map_err(RevokeError::from)?))
 }
 

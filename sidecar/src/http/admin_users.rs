@@ -3,17 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::admin::parse;
-use super::problem::{Problem, not_found};
+use super::endpoint::{self, Declaration, Endpoint, Requirement};
+use super::extract::{self, Path, Query};
+use super::problem::Problem;
 use crate::accounts::{
     AccountError, ChangePassword, CreateUser, ImportUsers, ImportedUsers, LoginAttempt, LoginError,
     Password, UpdateUser, User, UserFilter, UserList,
@@ -24,17 +23,107 @@ use crate::store::StoreError;
 /// After how many seconds to come again when too much is being hashed.
 const BUSY_SECONDS: u64 = 2;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/users", get(list).post(create))
-        .route("/admin/v1/user-imports", post(import))
-        .route("/admin/v1/users/{user}", get(show).patch(update).delete(delete))
-        .route("/admin/v1/users/{user}/password", post(password))
-        .route("/admin/v1/users/{user}/{action}", post(change))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = life();
+    endpoints.extend(changes());
+    endpoints
+}
+
+/// Making, importing and looking at users.
+fn life() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    vec![
+        endpoint::get("/admin/v1/users", admin, "Lists users, a page at a time.")
+            .query::<UserFilter>()
+            .answers::<UserList>(StatusCode::OK, "Those of the page that were asked for.")
+            .runs(list),
+        hashing(endpoint::post("/admin/v1/users", admin, "Makes a user."))
+            .json::<CreateUser>()
+            .answers::<User>(StatusCode::CREATED, "The user, without the password.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid", "password-refused"])
+            .fails(StatusCode::CONFLICT, &["id-taken", "name-taken"])
+            .runs(create),
+        endpoint::post(
+            "/admin/v1/user-imports",
+            admin,
+            "Imports users of another system with the hashes of their passwords, all or none.",
+        )
+        .json::<ImportUsers>()
+        .answers::<ImportedUsers>(StatusCode::OK, "What became of them, or all problems.")
+        .fails(StatusCode::BAD_REQUEST, &["invalid"])
+        .fails(StatusCode::CONFLICT, &["changed"])
+        .runs(import),
+        of_user(endpoint::get("/admin/v1/users/{user}", admin, "Shows a user."))
+            .answers::<User>(StatusCode::OK, "The user, without the password.")
+            .runs(show),
+    ]
+}
+
+/// Changing users.
+fn changes() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    let conflict = StatusCode::CONFLICT;
+    vec![
+        of_user(endpoint::patch("/admin/v1/users/{user}", admin, "Changes a user (RFC 7396)."))
+            .json::<UpdateUser>()
+            .answers::<User>(StatusCode::OK, "The user as they are now.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .fails(conflict, &["changed", "name-taken"])
+            .runs(update),
+        of_user(endpoint::delete(
+            "/admin/v1/users/{user}",
+            admin,
+            "Forgets a user and ends what they were issued.",
+        ))
+        .answers_nothing(StatusCode::NO_CONTENT, "The user is gone.")
+        .fails(conflict, &["changed"])
+        .runs(delete),
+        hashing(of_user(endpoint::post(
+            "/admin/v1/users/{user}/password",
+            admin,
+            "Sets the password of a user and ends what they were issued.",
+        )))
+        .json::<SetPassword>()
+        .answers::<User>(StatusCode::OK, "The user as they are now.")
+        .fails(StatusCode::BAD_REQUEST, &["password-refused"])
+        .fails(StatusCode::FORBIDDEN, &["wrong-credentials"])
+        .fails(conflict, &["changed"])
+        .fails(StatusCode::TOO_MANY_REQUESTS, &["login-throttled"])
+        .header("Retry-After", "When to try again, in seconds.")
+        .runs(set_password),
+        action(
+            "/admin/v1/users/{user}/disable",
+            "Keeps a user from logging in and ends what they were issued.",
+        )
+        .runs(disable),
+        action("/admin/v1/users/{user}/enable", "Lets a disabled user log in again.").runs(enable),
+        action("/admin/v1/users/{user}/logout", "Ends everything that a user was issued.")
+            .runs(log_out),
+    ]
+}
+
+/// What all endpoints of one user have.
+fn of_user(declaration: Declaration) -> Declaration {
+    declaration
+        .parameter("user", "The name or the id of the user.")
+        .fails(StatusCode::NOT_FOUND, &["user-unknown"])
+}
+
+/// What all endpoints have that hash a password.
+fn hashing(declaration: Declaration) -> Declaration {
+    declaration
+        .fails(StatusCode::SERVICE_UNAVAILABLE, &["login-busy"])
+        .header("Retry-After", "When to try again, in seconds.")
+}
+
+fn action(path: &'static str, summary: &'static str) -> Declaration {
+    of_user(endpoint::post(path, Requirement::AdminSocket, summary))
+        .answers::<User>(StatusCode::OK, "The user as they are now.")
+        .fails(StatusCode::CONFLICT, &["changed"])
 }
 
 /// Body of `POST /admin/v1/users/{user}/password`.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetPassword {
     /// The new password.
@@ -43,58 +132,54 @@ pub(crate) struct SetPassword {
     /// administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) old_password: Option<Password>,
-    /// Where the user is who gave the old one.
+    /// The IP address of the user who gave the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<IpAddr>,
 }
 
 async fn create(
     State(app): State<Arc<App>>,
-    body: Bytes,
+    extract::Json(asked): extract::Json<CreateUser>,
 ) -> Result<(StatusCode, Json<User>), Response> {
-    let asked: CreateUser = parse(&body).map_err(Problem::into_response)?;
     let created = app.accounts.create(asked).await.map_err(answer)?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
 async fn list(
     State(app): State<Arc<App>>,
-    filter: Result<Query<UserFilter>, QueryRejection>,
-) -> Result<Json<UserList>, Response> {
-    let Query(filter) = filter.map_err(|it| Problem::from(it).into_response())?;
-    Ok(Json(app.accounts.list(&filter).await.map_err(answer)?))
+    Query(filter): Query<UserFilter>,
+) -> Result<Json<UserList>, Problem> {
+    Ok(Json(app.accounts.list(&filter).await?))
 }
 
 async fn show(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
-) -> Result<Json<User>, Response> {
-    Ok(Json(app.accounts.show(&user).await.map_err(answer)?))
+) -> Result<Json<User>, Problem> {
+    Ok(Json(app.accounts.show(&user).await?))
 }
 
 async fn update(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
-    body: Bytes,
-) -> Result<Json<User>, Response> {
-    let asked: UpdateUser = parse(&body).map_err(Problem::into_response)?;
-    Ok(Json(app.accounts.update(&user, asked).await.map_err(answer)?))
+    extract::Json(asked): extract::Json<UpdateUser>,
+) -> Result<Json<User>, Problem> {
+    Ok(Json(app.accounts.update(&user, asked).await?))
 }
 
 async fn delete(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
-) -> Result<StatusCode, Response> {
-    app.accounts.delete(&user).await.map_err(answer)?;
+) -> Result<StatusCode, Problem> {
+    app.accounts.delete(&user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn password(
+async fn set_password(
     State(app): State<Arc<App>>,
     Path(user): Path<String>,
-    body: Bytes,
+    extract::Json(asked): extract::Json<SetPassword>,
 ) -> Result<Json<User>, Response> {
-    let asked: SetPassword = parse(&body).map_err(Problem::into_response)?;
     let Some(old) = asked.old_password else {
         let set = app.accounts.set_password(&user, asked.password).await;
         return Ok(Json(set.map_err(answer)?));
@@ -105,22 +190,25 @@ async fn password(
     Ok(Json(app.accounts.change_password(change).await.map_err(login_answer)?))
 }
 
-async fn change(
-    State(app): State<Arc<App>>,
-    Path((user, action)): Path<(String, String)>,
-) -> Result<Json<User>, Response> {
-    let changed = match action.as_str() {
-        "disable" => app.accounts.disable(&user).await,
-        "enable" => app.accounts.enable(&user).await,
-        "logout" => app.accounts.log_out(&user).await,
-        _ => return Err(not_found().await.into_response()),
-    };
-    Ok(Json(changed.map_err(answer)?))
+type Changed = Result<Json<User>, Problem>;
+
+async fn disable(State(app): State<Arc<App>>, Path(user): Path<String>) -> Changed {
+    Ok(Json(app.accounts.disable(&user).await?))
 }
 
-async fn import(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<ImportedUsers>, Response> {
-    let asked: ImportUsers = parse(&body).map_err(Problem::into_response)?;
-    Ok(Json(app.accounts.import(asked).await.map_err(answer)?))
+async fn enable(State(app): State<Arc<App>>, Path(user): Path<String>) -> Changed {
+    Ok(Json(app.accounts.enable(&user).await?))
+}
+
+async fn log_out(State(app): State<Arc<App>>, Path(user): Path<String>) -> Changed {
+    Ok(Json(app.accounts.log_out(&user).await?))
+}
+
+async fn import(
+    State(app): State<Arc<App>>,
+    extract::Json(asked): extract::Json<ImportUsers>,
+) -> Result<Json<ImportedUsers>, Problem> {
+    Ok(Json(app.accounts.import(asked).await?))
 }
 
 /// The answer to a failed login, with `Retry-After` where it is a matter of time.

@@ -16,10 +16,9 @@ use std::sync::atomic::Ordering;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use wardgate_core::wire::mac::{
     MAC_HEADER, MacError, Nonce, RequestParts, sign_answer, verify_request,
@@ -27,6 +26,7 @@ use wardgate_core::wire::mac::{
 use wardgate_core::wire::rate::{RATE_LEASES_PATH, RateLeases, RateLeasesAnswer};
 use wardgate_core::wire::{AUDIT_PATH, AuditAnswer, AuditBatch};
 
+use super::endpoint::{self, Endpoint, Requirement};
 use super::problem::Problem;
 use crate::app::App;
 use crate::audit::AuditError;
@@ -37,13 +37,19 @@ use crate::metrics::RefusedLabels;
 /// settings: a policy and the key sets of all its issuers.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    Router::new()
-        .route(AUDIT_PATH, post(audit))
-        .route(RATE_LEASES_PATH, post(rate_leases))
-        .merge(super::internal_feed::router())
-        // Around the routes only: what has no route is answered 404 and never read by a filter.
-        .route_layer(from_fn_with_state(Arc::clone(app), authenticate))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mac = Requirement::FeedMac;
+    vec![
+        endpoint::post(AUDIT_PATH, mac, "Takes audit events into the log.")
+            .json::<AuditBatch>()
+            .answers::<AuditAnswer>(StatusCode::OK, "They are on disk.")
+            .fails(StatusCode::SERVICE_UNAVAILABLE, &["audit-unavailable"])
+            .runs(audit),
+        endpoint::post(RATE_LEASES_PATH, mac, "Hands out pieces of global rate limits.")
+            .json::<RateLeases>()
+            .answers::<RateLeasesAnswer>(StatusCode::OK, "What was granted.")
+            .runs(rate_leases),
+    ]
 }
 
 async fn audit(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<AuditAnswer>, Problem> {
@@ -78,7 +84,11 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-async fn authenticate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn authenticate(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (mut parts, body) = request.into_parts();
     let held = match app.bodies.read(parts.uri.path(), body).await {
         Ok(held) => held,

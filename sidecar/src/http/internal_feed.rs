@@ -3,59 +3,80 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wardgate_core::base64url;
 use wardgate_core::feed::bucket::ImageId;
 use wardgate_core::feed::{Layout, Table};
-use wardgate_core::wire::feed::UnknownKey;
+use wardgate_core::wire::feed::{FeedAnswer, UnknownKey};
 use wardgate_core::wire::{BUCKETS_PATH, FEED_PATH, UNKNOWN_KEY_PATH};
 
+use super::endpoint::{self, Endpoint, Requirement};
+use super::extract::Query;
 use super::problem::Problem;
 use crate::app::App;
 use crate::feed::{BucketsQuestion, FeedError, PieceError, Question};
 use crate::store::LogPosition;
 
-type Asked<T> = Result<Query<T>, QueryRejection>;
+const PIECE: &str = "application/octet-stream";
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route(FEED_PATH, get(feed))
-        .route(BUCKETS_PATH, get(buckets))
-        .route(UNKNOWN_KEY_PATH, post(unknown_key))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mac = Requirement::FeedMac;
+    vec![
+        endpoint::get(FEED_PATH, mac, "Says what changed since a cursor, or waits for it.")
+            .query::<FeedQuery>()
+            .answers::<FeedAnswer>(StatusCode::OK, "What changed.")
+            .fails(StatusCode::SERVICE_UNAVAILABLE, &["not-ready"])
+            .runs(feed),
+        endpoint::get(BUCKETS_PATH, mac, "Hands out a piece of a table.")
+            .query::<BucketsQuery>()
+            .answers_bytes(StatusCode::OK, PIECE, "Sealed buckets.")
+            .fails(StatusCode::CONFLICT, &["cursor-unknown"])
+            .fails(StatusCode::SERVICE_UNAVAILABLE, &["behind"])
+            .runs(buckets),
+        endpoint::post(UNKNOWN_KEY_PATH, mac, "Tells of a key that an issuer's set has not.")
+            .json::<UnknownKey>()
+            .answers_nothing(StatusCode::ACCEPTED, "The issuer is asked.")
+            .answers_nothing(StatusCode::NO_CONTENT, "No need, or it was asked too often.")
+            .runs(unknown_key),
+    ]
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct FeedQuery {
+    /// The place in the log that the filter has.
     cursor: Option<String>,
+    /// The generation of the settings that the filter has.
     settings: Option<String>,
-    /// In milliseconds.
+    /// How long to wait for news, in milliseconds.
     #[serde(default)]
     wait: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BucketsQuery {
+    /// `revocations` or `api_keys`.
     table: String,
+    /// The layout.
     bits: u8,
+    /// The first bucket wanted.
     first: u32,
+    /// The loading to seal for.
     image: String,
+    /// Where the loading began.
     cursor: String,
 }
 
 async fn feed(
     State(app): State<Arc<App>>,
-    asked: Asked<FeedQuery>,
+    Query(FeedQuery { cursor, settings, wait }): Query<FeedQuery>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(FeedQuery { cursor, settings, wait }) = asked?;
     // A text that is no cursor is one of nobody's log: its reader is to load everything, and not to
     // ask for ever for what it will never get.
     let cursor = cursor.and_then(|text| text.parse().ok());
@@ -68,9 +89,8 @@ async fn feed(
 
 async fn buckets(
     State(app): State<Arc<App>>,
-    asked: Asked<BucketsQuery>,
+    Query(asked): Query<BucketsQuery>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(asked) = asked?;
     let (table, layout) = table_and_layout(&asked.table, asked.bits)?;
     let image = base64url::decode(asked.image.as_bytes()).and_then(|it| it.try_into().ok());
     let image = ImageId(image.ok_or_else(|| wrong("image"))?);
@@ -88,7 +108,7 @@ async fn unknown_key(State(app): State<Arc<App>>, body: Bytes) -> Result<StatusC
 }
 
 fn piece(bytes: Bytes) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/octet-stream")], bytes)
+    ([(header::CONTENT_TYPE, PIECE)], bytes)
 }
 
 fn table_and_layout(table: &str, bits: u8) -> Result<(Table, Layout), Problem> {
@@ -102,12 +122,6 @@ fn cursor(text: &str) -> Result<LogPosition, Problem> {
 
 fn wrong(name: &str) -> Problem {
     Problem::malformed(format!("`{name}` of the query is wrong"))
-}
-
-impl From<QueryRejection> for Problem {
-    fn from(_: QueryRejection) -> Self {
-        Self::malformed("the query is not of this form")
-    }
 }
 
 impl From<FeedError> for Problem {

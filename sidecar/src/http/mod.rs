@@ -7,6 +7,8 @@ mod admin_revocations;
 mod admin_users;
 mod body;
 mod connection;
+mod endpoint;
+mod extract;
 mod internal;
 mod internal_feed;
 mod listener;
@@ -16,7 +18,7 @@ mod public;
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,6 +29,8 @@ pub(crate) use admin_users::SetPassword;
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;
+
+use endpoint::{Endpoint, ListenerName, router};
 
 use crate::app::App;
 use crate::limits::limit_by_address;
@@ -41,20 +45,55 @@ pub struct Listeners {
     pub admin: Listener,
 }
 
+/// Every endpoint of every listener.
+fn endpoints() -> Vec<Endpoint> {
+    [
+        public::endpoints(),
+        internal::endpoints(),
+        internal_feed::endpoints(),
+        admin::endpoints(),
+        admin_policy::endpoints(),
+        admin_revocations::endpoints(),
+        admin_users::endpoints(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 /// Router of the public listener.
 pub fn public_router(app: &Arc<App>) -> Router {
     let limit = from_fn_with_state(Arc::clone(&app.public_limit), limit_by_address);
-    observe::layer(public::router().layer(limit), "public", app)
+    let routes = router(endpoints(), ListenerName::Public, app).layer(limit);
+    observe::layer(routes, ListenerName::Public.word(), app)
 }
 
 /// Router of the internal listener.
 pub fn internal_router(app: &Arc<App>) -> Router {
-    observe::layer(internal::router(app), "internal", app)
+    let routes = router(endpoints(), ListenerName::Internal, app);
+    observe::layer(routes, ListenerName::Internal.word(), app)
 }
 
 /// Router of the admin listener.
 pub fn admin_router(app: &Arc<App>) -> Router {
-    observe::layer(admin::router(), "admin", app)
+    let routes = router(endpoints(), ListenerName::Admin, app);
+    observe::layer(routes, ListenerName::Admin.word(), app)
+}
+
+/// The OpenAPI 3.1 document of all endpoints.
+pub fn openapi() -> serde_json::Value {
+    endpoint::openapi(&endpoints())
+}
+
+/// The page that says what each endpoint requires, as Markdown.
+pub fn authorization_page() -> String {
+    endpoint::authorization(&endpoints())
+}
+
+/// The document as it is served: made when it is first asked for.
+fn openapi_text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_string());
+    &TEXT
 }
 
 /// Serves until `stop` is done; then takes no more connections and lets requests under way finish

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +16,7 @@ pub(super) const BINDING: &str = "binding/";
 pub(super) const MAX_ADDITIONS: usize = 10_000;
 
 /// Where a role or binding is from.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The policy file: to be changed there.
@@ -25,7 +26,7 @@ pub enum Origin {
 }
 
 /// A role.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RoleView {
     /// Its name.
     pub name: String,
@@ -37,14 +38,14 @@ pub struct RoleView {
 }
 
 /// All roles.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RoleList {
     /// By name.
     pub roles: Vec<RoleView>,
 }
 
 /// A binding.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct BindingView {
     /// Its id; those of the file have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +58,7 @@ pub struct BindingView {
 }
 
 /// All bindings.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct BindingList {
     /// Those of the file first.
     pub bindings: Vec<BindingView>,

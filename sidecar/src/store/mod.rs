@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
@@ -113,13 +114,14 @@ pub struct CleanedUp {
 }
 
 /// What is in a store and what it runs on.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct StoreStat {
     /// `embedded` or `redis`.
     pub kind: String,
     /// Entries of each table; those whose time is over count until they are cleaned up.
     pub records: BTreeMap<String, u64>,
     /// The place of the newest entry of the log.
+    #[schemars(with = "String")]
     pub log_head: LogPosition,
     /// What else there is to say, by name.
     pub details: BTreeMap<String, String>,

@@ -1,6 +1,7 @@
 //! What is at rest: the counts of a key and day under `<id>/<day>`, which end after some time, and
 //! the last use of a key under `<id>`, which stays as long as the key.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
@@ -8,7 +9,7 @@ use super::tally::Tally;
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// When a key was last used, and from where.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct LastUse {
     /// In seconds since the epoch.
     pub at: u64,

@@ -1,5 +1,6 @@
 //! What was counted, for an operator.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
@@ -11,7 +12,7 @@ use crate::store::{Store, StoreError};
 const MAX_DAYS: u64 = 366;
 
 /// How a key was used.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct UsageReport {
     /// The id of the key.
     pub id: String,
@@ -24,7 +25,7 @@ pub struct UsageReport {
 }
 
 /// How a key was used on one day (UTC).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct UsageDay {
     /// As `2026-01-31`.
     pub day: String,
@@ -35,7 +36,7 @@ pub struct UsageDay {
 }
 
 /// How often something came out.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct UsageCount {
     /// The route that decided.
     pub route: String,
@@ -46,7 +47,7 @@ pub struct UsageCount {
 }
 
 /// How often somebody asked.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct UsageSource {
     /// The address of the client.
     pub address: String,

@@ -10,6 +10,7 @@
 mod api_keys;
 mod audit;
 mod commands;
+mod endpoints;
 mod feed;
 mod home;
 mod http;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::api_key::{ApiKey, GenerateApiKeyError};
 use wardgate_core::wire::{ApiKeyRecord, ApiKeyState, RateLimitRecord};
@@ -14,7 +15,7 @@ use crate::store::records::api_keys::ApiKeyDetails;
 use crate::store::records::{StoredApiKey, api_keys};
 
 /// What is asked for a new API key.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
     /// The name that bindings (`api_key:NAME`) and audit events use.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::api_key::ApiKeyDigest;
 use wardgate_core::base64url;
@@ -27,7 +28,7 @@ const MAX_PREFIX_BYTES: usize = 32;
 const OUR_PREFIX: &str = "wg_";
 
 /// A key that was made elsewhere.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportApiKey {
     /// The name that bindings (`api_key:NAME`) and audit events use.
@@ -72,7 +73,7 @@ pub struct ImportApiKey {
 }
 
 /// A batch of keys.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImportApiKeys {
     /// At most [`MAX_IMPORT_BATCH`].
@@ -80,7 +81,7 @@ pub struct ImportApiKeys {
 }
 
 /// What became of a batch.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Imported {
     /// Keys that are there now and were not before.
     pub imported: u64,
@@ -91,7 +92,7 @@ pub struct Imported {
 }
 
 /// Why a key was not imported.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ImportProblem {
     /// Its place in the batch, from 0.
     pub index: usize,

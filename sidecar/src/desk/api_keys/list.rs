@@ -1,5 +1,6 @@
 //! Looking through the API keys, a page at a time.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::ApiKeyState;
@@ -11,7 +12,7 @@ use crate::store::records::{StoredApiKey, api_keys};
 use crate::usage;
 
 /// Some API keys.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ApiKeyList {
     /// Those of this page that were asked for; there may be none.
     pub api_keys: Vec<ApiKeyView>,
@@ -21,7 +22,7 @@ pub struct ApiKeyList {
 }
 
 /// Which API keys are wanted.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiKeyFilter {
     /// Where the page begins; the first if missing.

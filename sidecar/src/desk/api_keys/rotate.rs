@@ -4,6 +4,7 @@
 //! in the record. So a rotation is one change of one record, and nothing needs to happen at the end
 //! of the grace: the old secret ends by itself, also when no sidecar runs.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::api_key::ApiKey;
 use wardgate_core::secret::Secret;
@@ -25,7 +26,7 @@ const MIN_EVERY_SECONDS: u64 = 3600;
 const MAX_GRACE_SECONDS: u64 = 31 * 86_400;
 
 /// How a key is rotated by hand.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateApiKey {
     /// How long the old secret still works; the default of the configuration when missing.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyState, RateLimitRecord};
@@ -13,7 +14,7 @@ use crate::desk::Desk;
 use crate::store::records::StoredApiKey;
 
 /// What is to be changed of a key (RFC 7396: a member that is missing stays, `null` takes away).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpdateApiKey {
     /// The roles.

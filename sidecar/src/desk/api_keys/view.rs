@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::{ApiKeyState, RateLimitRecord};
@@ -9,7 +10,7 @@ use wardgate_core::wire::{ApiKeyState, RateLimitRecord};
 use crate::store::records::StoredApiKey;
 
 /// A new secret: the only time that it is seen.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct CreatedApiKey {
     /// The key in clear.
     pub api_key: String,
@@ -19,7 +20,7 @@ pub struct CreatedApiKey {
 }
 
 /// An API key as an operator sees it: without digests and secrets.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ApiKeyView {
     /// The public id.
     pub id: String,
@@ -71,7 +72,7 @@ pub struct ApiKeyView {
 }
 
 /// How often a key gets a new secret.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct RotationView {
     /// So often, in seconds.
     pub every_seconds: u64,

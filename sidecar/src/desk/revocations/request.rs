@@ -1,6 +1,9 @@
 //! What is asked to be revoked.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use wardgate_core::base64url;
@@ -12,7 +15,7 @@ use zeroize::Zeroizing;
 use super::{MAX_TOKEN_BYTES, RevokeError};
 
 /// Body of `POST /admin/v1/revocations`.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
     /// What is revoked.
@@ -68,6 +71,28 @@ impl<'de> Deserialize<'de> for RevokeTarget {
                 )
             }),
         }
+    }
+}
+
+impl JsonSchema for RevokeTarget {
+    fn schema_name() -> Cow<'static, str> {
+        "RevokeTarget".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let with_member = |kind: &str, name: &str| {
+            json!({
+                "type": "object",
+                "properties": {"kind": {"const": kind}, name: {"type": "string"}},
+                "required": ["kind", name],
+                "additionalProperties": false,
+            })
+        };
+        json_schema!({"anyOf": [
+            with_member("api_key", "name_or_id"),
+            with_member("token", "token"),
+            generator.subschema_for::<RevocationTarget>(),
+        ]})
     }
 }
 

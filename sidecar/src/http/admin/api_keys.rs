@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::Json;
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use wardgate_core::time::UnixSeconds;
 
-use super::parse;
 use crate::app::App;
 use crate::desk::{
     ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
     ImportApiKeys, Imported, RotateApiKey, UpdateApiKey,
 };
-use crate::http::problem::{Problem, not_found};
+use crate::http::endpoint::{self, Declaration, Endpoint, Requirement};
+use crate::http::extract::{self, OptionalJson, Path, Query};
+use crate::http::problem::Problem;
 use crate::store::StoreError;
 use crate::usage::{UsageReport, report};
 
@@ -26,31 +25,124 @@ const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 /// Days that a report is of when nothing else is asked.
 const DEFAULT_DAYS: u64 = 30;
 
-pub(super) fn router() -> Router<Arc<App>> {
-    Router::new()
-        .route("/admin/v1/api-keys", get(list).post(create))
-        .route("/admin/v1/api-key-imports", post(import))
-        .route("/admin/v1/api-keys/{key}", get(show).patch(update))
-        .route("/admin/v1/api-keys/{key}/usage", get(usage))
-        .route("/admin/v1/api-keys/{key}/rotate", post(rotate))
-        .route("/admin/v1/api-keys/{key}/collect", post(collect))
-        .route("/admin/v1/api-keys/{key}/{action}", post(change))
+pub(super) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = life();
+    endpoints.extend(changes());
+    endpoints
+}
+
+/// Making, importing and looking at keys.
+fn life() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    vec![
+        endpoint::get("/admin/v1/api-keys", admin, "Lists API keys, a page at a time.")
+            .query::<ApiKeyFilter>()
+            .answers::<ApiKeyList>(StatusCode::OK, "Those of the page that were asked for.")
+            .runs(list),
+        endpoint::post("/admin/v1/api-keys", admin, "Makes an API key.")
+            .json::<CreateApiKey>()
+            .answers::<CreatedApiKey>(StatusCode::CREATED, "The key, which is shown this once.")
+            .header("Cache-Control", "`no-store`.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .fails(StatusCode::CONFLICT, &["name-taken"])
+            .runs(create),
+        endpoint::post(
+            "/admin/v1/api-key-imports",
+            admin,
+            "Imports API keys that were made elsewhere, all of them or none.",
+        )
+        .json::<ImportApiKeys>()
+        .answers::<Imported>(StatusCode::OK, "What became of them, or all problems.")
+        .fails(StatusCode::BAD_REQUEST, &["invalid"])
+        .fails(StatusCode::CONFLICT, &["changed", "name-taken"])
+        .runs(import),
+        of_key(endpoint::get("/admin/v1/api-keys/{key}", admin, "Shows an API key."))
+            .answers::<ApiKeyView>(StatusCode::OK, "The key, without digests and secrets.")
+            .runs(show),
+        of_key(endpoint::get(
+            "/admin/v1/api-keys/{key}/usage",
+            admin,
+            "Says how an API key was used, by day, route and result.",
+        ))
+        .query::<Days>()
+        .answers::<UsageReport>(StatusCode::OK, "The counts.")
+        .fails(StatusCode::CONFLICT, &["changed"])
+        .runs(usage),
+    ]
+}
+
+/// Changing keys.
+fn changes() -> Vec<Endpoint> {
+    let admin = Requirement::AdminSocket;
+    let conflict = StatusCode::CONFLICT;
+    vec![
+        of_key(endpoint::patch(
+            "/admin/v1/api-keys/{key}",
+            admin,
+            "Changes what an API key may do (RFC 7396).",
+        ))
+        .json::<UpdateApiKey>()
+        .answers::<ApiKeyView>(StatusCode::OK, "The key as it is now.")
+        .fails(StatusCode::BAD_REQUEST, &["invalid"])
+        .fails(conflict, &["api-key-imported", "api-key-revoked", "changed"])
+        .runs(update),
+        of_key(endpoint::post(
+            "/admin/v1/api-keys/{key}/rotate",
+            admin,
+            "Gives an API key a new secret.",
+        ))
+        .optional_json::<RotateApiKey>()
+        .answers::<CreatedApiKey>(StatusCode::OK, "The key with its new secret.")
+        .header("Cache-Control", "`no-store`.")
+        .fails(StatusCode::BAD_REQUEST, &["invalid"])
+        .fails(conflict, &["api-key-imported", "api-key-revoked", "changed", "rotation-under-way"])
+        .runs(rotate),
+        of_key(endpoint::post(
+            "/admin/v1/api-keys/{key}/collect",
+            admin,
+            "Hands out the secret that was made by schedule, once.",
+        ))
+        .answers::<CreatedApiKey>(StatusCode::OK, "The key with its new secret.")
+        .header("Cache-Control", "`no-store`.")
+        .fails(conflict, &["api-key-revoked", "changed", "nothing-waits"])
+        .runs(collect),
+        action("/admin/v1/api-keys/{key}/disable", "Stops an API key for the time being.")
+            .runs(disable),
+        action("/admin/v1/api-keys/{key}/enable", "Lets a disabled API key work again.")
+            .runs(enable),
+        action("/admin/v1/api-keys/{key}/revoke", "Stops an API key for ever.").runs(revoke),
+    ]
+}
+
+/// What all endpoints of one key have.
+fn of_key(declaration: Declaration) -> Declaration {
+    declaration
+        .parameter("key", "The name or the id of the key.")
+        .fails(StatusCode::NOT_FOUND, &["api-key-unknown"])
+}
+
+fn action(path: &'static str, summary: &'static str) -> Declaration {
+    of_key(endpoint::post(path, Requirement::AdminSocket, summary))
+        .answers::<ApiKeyView>(StatusCode::OK, "The key as it is now.")
+        .fails(StatusCode::CONFLICT, &["api-key-revoked", "changed"])
 }
 
 /// An answer with a secret.
 type Shown = (StatusCode, [(HeaderName, &'static str); 1], Json<CreatedApiKey>);
 
-async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Shown, Problem> {
-    let asked: CreateApiKey = parse(&body)?;
+async fn create(
+    State(app): State<Arc<App>>,
+    extract::Json(asked): extract::Json<CreateApiKey>,
+) -> Result<Shown, Problem> {
     let created = app.desk.create_api_key(asked).await?;
     Ok((StatusCode::CREATED, NO_STORE, Json(created)))
 }
 
 async fn list(
     State(app): State<Arc<App>>,
-    filter: Result<Query<ApiKeyFilter>, QueryRejection>,
+    Query(filter): Query<ApiKeyFilter>,
 ) -> Result<Json<ApiKeyList>, Problem> {
-    Ok(Json(app.desk.api_keys(&query(filter)?).await?))
+    Ok(Json(app.desk.api_keys(&filter).await?))
 }
 
 async fn show(
@@ -63,19 +155,17 @@ async fn show(
 async fn update(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
-    body: Bytes,
+    extract::Json(asked): extract::Json<UpdateApiKey>,
 ) -> Result<Json<ApiKeyView>, Problem> {
-    let asked: UpdateApiKey = parse(&body)?;
     Ok(Json(app.desk.update_api_key(&key, asked).await?))
 }
 
 async fn rotate(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
-    body: Bytes,
+    OptionalJson(asked): OptionalJson<RotateApiKey>,
 ) -> Result<Shown, Problem> {
-    let asked = if body.is_empty() { RotateApiKey::default() } else { parse(&body)? };
-    let rotated = app.desk.rotate_api_key(&key, asked).await?;
+    let rotated = app.desk.rotate_api_key(&key, asked.unwrap_or_default()).await?;
     Ok((StatusCode::OK, NO_STORE, Json(rotated)))
 }
 
@@ -84,38 +174,42 @@ async fn collect(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result
     Ok((StatusCode::OK, NO_STORE, Json(collected)))
 }
 
-async fn import(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Imported>, Problem> {
-    let asked: ImportApiKeys = parse(&body)?;
+async fn import(
+    State(app): State<Arc<App>>,
+    extract::Json(asked): extract::Json<ImportApiKeys>,
+) -> Result<Json<Imported>, Problem> {
     Ok(Json(app.desk.import_api_keys(asked).await?))
 }
 
-async fn change(
-    State(app): State<Arc<App>>,
-    Path((key, action)): Path<(String, String)>,
-) -> Result<Json<ApiKeyView>, Problem> {
-    let action = match action.as_str() {
-        "disable" => ApiKeyAction::Disable,
-        "enable" => ApiKeyAction::Enable,
-        "revoke" => ApiKeyAction::Revoke,
-        _ => return Err(not_found().await),
-    };
-    Ok(Json(app.desk.change_api_key(&key, action).await?))
+type Changed = Result<Json<ApiKeyView>, Problem>;
+
+async fn disable(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
+    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Disable).await?))
+}
+
+async fn enable(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
+    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Enable).await?))
+}
+
+async fn revoke(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
+    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Revoke).await?))
 }
 
 /// The days of a report: times in seconds since the epoch, both in UTC days, both inclusive.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Days {
+    /// The first day, by any second of it; 30 days in all when missing.
     from: Option<u64>,
+    /// The last day, by any second of it; today when missing.
     to: Option<u64>,
 }
 
 async fn usage(
     State(app): State<Arc<App>>,
     Path(key): Path<String>,
-    days: Result<Query<Days>, QueryRejection>,
+    Query(days): Query<Days>,
 ) -> Result<Json<UsageReport>, Problem> {
-    let days = query(days)?;
     let id = app.desk.api_key(&key).await?.id;
     // What this sidecar has counted and not yet written is to be in it.
     app.usage.flush(&**app.desk.store()).await.map_err(ApiKeyError::from)?;
@@ -124,10 +218,6 @@ async fn usage(
     let from = days.from.unwrap_or(default);
     let report = report(&**app.desk.store(), &id, UnixSeconds(from), UnixSeconds(to));
     Ok(Json(report.await.map_err(ApiKeyError::from)?))
-}
-
-fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
-    query.map(|Query(query)| query).map_err(|error| Problem::malformed(error.body_text()))
 }
 
 impl From<ApiKeyError> for Problem {

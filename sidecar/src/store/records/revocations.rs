@@ -1,5 +1,6 @@
 //! Revocations, by the fingerprint of their target.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::feed::{Revocation, RevocationTarget};
 use wardgate_core::time::UnixSeconds;
@@ -8,7 +9,7 @@ use wardgate_core::wire::feed::{ChangeKind, LogEntry};
 use crate::store::{Store, StoreError, Table, Transaction, to_json};
 
 /// A revocation at rest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct StoredRevocation {
     /// What is revoked.
     pub target: RevocationTarget,
