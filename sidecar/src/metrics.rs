@@ -11,10 +11,12 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use accounts::AccountMetrics;
+pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
 mod accounts;
+mod families;
 mod feed;
 mod issuers;
 
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub oauth: Family<OAuthLabels, Counter>,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
+    /// Families of refresh tokens.
+    pub families: FamilyMetrics,
     /// The feed.
     pub feed: FeedMetrics,
     /// Other issuers.
@@ -110,6 +114,7 @@ impl Metrics {
             tokens_issued: Counter::default(),
             oauth: Family::default(),
             policy_reload_failures: Counter::default(),
+            families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             accounts: AccountMetrics::default(),
@@ -152,6 +157,7 @@ impl Metrics {
             "Policies that were refused when they were read anew",
             metrics.policy_reload_failures.clone(),
         );
+        metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.accounts.register(registry);

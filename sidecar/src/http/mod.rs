@@ -5,6 +5,7 @@ mod admin;
 mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
+mod admin_sessions;
 mod admin_users;
 mod body;
 mod connection;
@@ -58,6 +59,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_policy::endpoints(),
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
+        admin_sessions::endpoints(),
         admin_users::endpoints(),
     ]
     .into_iter()

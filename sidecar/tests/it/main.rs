@@ -20,5 +20,6 @@ mod oauth;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
+mod sessions;
 mod store;
 mod users;

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod clients;
+pub mod families;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
@@ -10,6 +11,7 @@ pub mod users;
 
 pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
+pub use families::StoredFamily;
 pub use revocations::{StandingRevocation, StoredRevocation};
 pub use signing_keys::StoredSigningKey;
 pub use users::StoredUser;
