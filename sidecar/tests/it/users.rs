@@ -82,7 +82,7 @@ fn a_user_lives_by_command_with_and_without_a_running_sidecar() {
     live(&home, "alice");
     let mut sidecar = home.serve();
     live(&home, "bob");
-    let metrics = String::from_utf8(get(sidecar.public, "/metrics").body).unwrap();
+    let metrics = String::from_utf8(get(&sidecar, "/metrics").body).unwrap();
     assert!(metrics.contains("wardgate_logins_total{result=\"password-wrong\"} 1"), "{metrics}");
     let audit = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
     for decision in ["user-created", "user-disabled", "user-password-changed", "login-failed"] {
