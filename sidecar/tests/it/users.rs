@@ -21,7 +21,7 @@ fn told(home: &Home, arguments: &[&str], lines: &[&str]) -> Output {
     command.args(arguments).env("WARDGATE_CONFIG", home.path("wardgate.yaml"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let text = lines.join("\n");
     // A command that does not want to know may have ended.
     let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
     child.wait_with_output().unwrap()
