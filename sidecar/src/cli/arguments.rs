@@ -5,6 +5,7 @@ mod client;
 mod keys;
 mod session;
 mod token;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub(super) use client::{
 pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
 pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
+pub(super) use user::{
+    ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -78,6 +82,9 @@ pub(super) enum Command {
     /// Makes OAuth clients, shows them, changes them.
     #[command(subcommand)]
     Client(Client),
+    /// Makes users, changes them, ends what they were issued.
+    #[command(subcommand)]
+    User(User),
     /// Shows the signing keys, and rotates them.
     #[command(subcommand)]
     Keys(Keys),

@@ -16,6 +16,7 @@ mod session;
 mod show;
 mod store;
 mod token;
+mod user;
 
 use std::fmt;
 use std::io::Write as _;
@@ -88,6 +89,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Keys(keys) => keys::run(&keys),
         Command::Client(client) => client::run(client),
+        Command::User(user) => user::run(user),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -10,6 +10,7 @@ use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
 use super::Failure;
+use crate::accounts::{AccountGround, AccountSettings, Accounts};
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
@@ -79,8 +80,12 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
-    if let Some(app) = Arc::into_inner(app) {
-        app.audit.close();
+    if let Some(App { audit, accounts, .. }) = Arc::into_inner(app) {
+        // It records too.
+        drop(accounts);
+        if let Some(audit) = Arc::into_inner(audit) {
+            audit.close();
+        }
     }
     tracing::info!("stopped");
     Ok(())
@@ -123,15 +128,18 @@ async fn open(
         Arc::clone(&metrics),
         Box::new(move |event| counter.observe(event)),
     );
+    let audit = Arc::new(audit.map_err(Failure::failed)?);
+    let accounts = accounts(loaded, &desk, (&clock, random), (&metrics, &audit)).await?;
     let app = App {
         desk,
+        accounts: Arc::new(accounts),
         families: Arc::new(families),
         social,
         oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
-        audit: audit.map_err(Failure::failed)?,
+        audit,
         usage,
         notifier: notifier.map_err(Failure::failed)?,
         metrics,
@@ -147,6 +155,25 @@ async fn open(
         clock,
     };
     Ok((app, live))
+}
+
+async fn accounts(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+    (metrics, audit): (&Arc<Metrics>, &Arc<AuditSink>),
+) -> Result<Accounts, Failure> {
+    let ground = AccountGround {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        issuer: loaded.config.issuer.issuer.0.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(metrics),
+        audit: Some(Arc::clone(audit)),
+    };
+    let settings = AccountSettings::of(loaded).map_err(Failure::failed)?;
+    Accounts::open(ground, settings).await.map_err(Failure::failed)
 }
 
 pub(super) async fn families(

@@ -7,6 +7,7 @@ mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
 mod admin_social;
+mod admin_users;
 mod body;
 mod connection;
 mod endpoint;
@@ -30,6 +31,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
+pub(crate) use admin_users::SetPassword;
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;
@@ -63,6 +65,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_sessions::endpoints(),
         admin_social::endpoints(),
         social::endpoints(),
+        admin_users::endpoints(),
     ]
     .into_iter()
     .flatten()

@@ -25,3 +25,4 @@ mod sessions;
 mod signing_keys;
 mod social;
 mod store;
+mod users;
