@@ -6,6 +6,7 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod auth;
 mod body;
 mod connection;
 mod endpoint;
@@ -51,6 +52,7 @@ fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
         oauth::endpoints(),
+        auth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
