@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod client;
 mod user;
 
 use std::net::SocketAddr;
@@ -12,6 +13,9 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use client::{
+    Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
+};
 pub(super) use user::{
     ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
 };
@@ -66,6 +70,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes OAuth clients, shows them, changes them.
+    #[command(subcommand)]
+    Client(Client),
     /// Makes users, changes them, ends what they were issued.
     #[command(subcommand)]
     User(User),

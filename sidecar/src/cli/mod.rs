@@ -3,6 +3,7 @@
 mod api_key;
 mod arguments;
 mod check;
+mod client;
 mod envoy;
 mod init;
 mod lines;
@@ -84,6 +85,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::Client(client) => client::run(client),
         Command::User(user) => user::run(user),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),

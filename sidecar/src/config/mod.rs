@@ -4,6 +4,7 @@ mod accounts;
 mod keys;
 mod live;
 mod load;
+mod oauth;
 mod redis;
 mod sections;
 mod store;
@@ -13,6 +14,7 @@ pub use accounts::{LoginSection, PasswordAlgorithm, PasswordsSection};
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
+pub use oauth::OAuthSection;
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,

@@ -1,6 +1,7 @@
 //! What the values in the tables are: typed access, the same over every store.
 
 pub mod api_keys;
+pub mod clients;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
@@ -8,6 +9,7 @@ pub mod signing_keys;
 pub mod users;
 
 pub use api_keys::StoredApiKey;
+pub use clients::{StoredClient, StoredClientSecret};
 pub use revocations::{StandingRevocation, StoredRevocation};
 pub use signing_keys::StoredSigningKey;
 pub use users::StoredUser;

@@ -5,6 +5,8 @@ use crate::store::{Store, StoreError, Table, from_json, to_json};
 
 /// The key of the digests of API keys.
 pub const API_KEY_DIGEST_KEY: &str = "api_key_digest_key";
+/// The key of the digests of clients' secrets.
+pub const CLIENT_SECRET_DIGEST_KEY: &str = "client_secret_digest_key";
 
 /// The key of the digests that failed logins are counted under.
 pub const LOGIN_DIGEST_KEY: &str = "login_digest_key";
