@@ -9,7 +9,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, body::Body};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use super::endpoint::{self, Endpoint, Requirement};
 use super::extract;
@@ -72,11 +71,11 @@ struct LoginBody {
     /// The client, where it does not authenticate in a header.
     client_id: Option<String>,
     /// Its secret (`client_secret_post`).
-    client_secret: Option<Zeroizing<String>>,
+    client_secret: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (`private_key_jwt`).
     client_assertion_type: Option<String>,
     /// The token that it has signed (RFC 7523).
-    client_assertion: Option<Zeroizing<String>>,
+    client_assertion: Option<String>,
     /// The scopes, with spaces between them; all of the client when missing.
     scope: Option<String>,
     /// What the tokens are to be for; all of the client when empty.
@@ -91,7 +90,7 @@ struct LoginBody {
 #[serde(deny_unknown_fields)]
 struct LogoutBody {
     /// The refresh token of the login; without it the access token of `Authorization` counts.
-    refresh_token: Option<Zeroizing<String>>,
+    refresh_token: Option<String>,
     /// Whether all logins of the user end.
     #[serde(default)]
     everywhere: bool,
@@ -103,18 +102,21 @@ async fn login(
     headers: HeaderMap,
     extract::Json(body): extract::Json<LoginBody>,
 ) -> Response {
-    let text = |text: &Option<String>| text.clone().map(Zeroizing::new);
     let members = [
-        ("client_id", text(&body.client_id)),
+        ("client_id", body.client_id),
         ("client_secret", body.client_secret),
-        ("client_assertion_type", text(&body.client_assertion_type)),
+        ("client_assertion_type", body.client_assertion_type),
         ("client_assertion", body.client_assertion),
-        ("scope", text(&body.scope)),
+        ("scope", body.scope),
     ];
-    let audiences = body.audiences.into_iter().map(|it| ("audience", Some(Zeroizing::new(it))));
+    let audiences = body.audiences.into_iter().map(|audience| ("audience", Some(audience)));
     let form: Form = members.into_iter().chain(audiences).collect();
     let asked = LoginRequest {
-        request: OAuthRequest { address: app.public_limit.address(&headers, Some(peer)), headers, form },
+        request: OAuthRequest {
+            address: app.public_limit.address(&headers, Some(peer)),
+            headers,
+            form,
+        },
         name: body.name,
         password: body.password,
         device: body.device,

@@ -17,7 +17,9 @@ use crate::app::App;
 use crate::families::report;
 use crate::limits::Peer;
 use crate::metrics::OAuthLabels;
-use crate::oauth::{Event, Form, MAX_FORM_BYTES, OAuthError, OAuthRequest, ServerMetadata, TokenEnded};
+use crate::oauth::{
+    Event, Form, MAX_FORM_BYTES, OAuthError, OAuthRequest, ServerMetadata, TokenEnded,
+};
 
 /// How long metadata may be kept: what a restart with another configuration changes.
 const METADATA_CACHE: &str = "public, max-age=300";

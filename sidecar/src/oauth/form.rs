@@ -78,9 +78,10 @@ impl Form {
 }
 
 /// What stands in JSON elsewhere; what is missing there is missing here.
-impl<'a> FromIterator<(&'a str, Option<Zeroizing<String>>)> for Form {
-    fn from_iter<I: IntoIterator<Item = (&'a str, Option<Zeroizing<String>>)>>(members: I) -> Self {
-        let given = |(name, value): (&str, Option<_>)| Some((name.to_owned(), value?));
+impl<'a> FromIterator<(&'a str, Option<String>)> for Form {
+    fn from_iter<I: IntoIterator<Item = (&'a str, Option<String>)>>(members: I) -> Self {
+        let given =
+            |(name, value): (&str, Option<String>)| Some((name.to_owned(), Zeroizing::new(value?)));
         Self(members.into_iter().filter_map(given).collect())
     }
 }

@@ -83,9 +83,7 @@ impl TokenService {
         const NONE: OAuthError =
             OAuthError::InvalidTarget("the token may not be for this audience or resource");
         let mut left = self.allowed_audiences(client);
-        left.retain(|audience| {
-            family.audiences.is_empty() || family.audiences.contains(audience)
-        });
+        left.retain(|audience| family.audiences.is_empty() || family.audiences.contains(audience));
         if !asked.audiences.iter().all(|audience| left.contains(audience)) {
             return Err(NONE);
         }

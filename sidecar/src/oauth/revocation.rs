@@ -11,8 +11,7 @@ use crate::families::{EndCause, EndedFamily, Refusal};
 /// A gate takes a token for so long after its end.
 const MAX_SKEW_SECONDS: u64 = 300;
 
-const OTHERS: OAuthError =
-    OAuthError::UnauthorizedClient("the token was issued to another client");
+const OTHERS: OAuthError = OAuthError::UnauthorizedClient("the token was issued to another client");
 
 /// What a revocation has come to.
 #[derive(Debug)]
