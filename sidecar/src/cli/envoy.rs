@@ -76,11 +76,11 @@ fn token_service(asked: &EnvoyConfig, loaded: &Loaded) -> Option<(String, String
     if asked.no_token_service || address.port() == 0 {
         return None;
     }
-    let host = match address.ip() {
-        // It listens everywhere; Envoy is on the same machine.
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
-        ip => ip,
+    // Where it listens everywhere, Envoy is on the same machine.
+    let host = match (address.ip(), address.ip().is_unspecified()) {
+        (IpAddr::V4(_), true) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        (IpAddr::V6(_), true) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        (ip, false) => ip,
     };
     let matches = [
         ("prefix", "/oauth2/"),
