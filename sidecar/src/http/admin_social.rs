@@ -14,18 +14,18 @@ use crate::social::{KeepError, KeepSocialTokens, SocialTokensList, SocialTokensV
 use crate::store::StoreError;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let all = "/admin/v1/users/{id}/social-tokens";
-    let one = "/admin/v1/users/{id}/social-tokens/{provider}";
+    let all = "/admin/v1/users/{user}/social-tokens";
+    let one = "/admin/v1/users/{user}/social-tokens/{provider}";
     let admin = Requirement::AdminSocket;
     let (user, provider) =
         ("Id of the user.", "Name of the provider, as the configuration has it.");
     vec![
         endpoint::get(all, admin, "Lists what a user has at providers: never the tokens.")
-            .parameter("id", user)
+            .parameter("user", user)
             .answers::<SocialTokensList>(StatusCode::OK, "What there is, by provider.")
             .runs(list),
         endpoint::put(one, admin, "Keeps the tokens of a user at a provider.")
-            .parameter("id", user)
+            .parameter("user", user)
             .parameter("provider", provider)
             .json::<KeepSocialTokens>()
             .answers::<SocialTokensView>(StatusCode::OK, "What was kept, without the tokens.")
@@ -34,7 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .fails(StatusCode::CONFLICT, &["changed"])
             .runs(keep),
         endpoint::delete(one, admin, "Forgets the tokens of a user at a provider.")
-            .parameter("id", user)
+            .parameter("user", user)
             .parameter("provider", provider)
             .answers_nothing(StatusCode::NO_CONTENT, "There are none any more.")
             .fails(StatusCode::NOT_FOUND, &["unknown"])
