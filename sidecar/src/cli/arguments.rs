@@ -313,6 +313,10 @@ pub(super) struct EnvoyConfig {
     /// sidecar's feed, and follows its changes.
     #[arg(long)]
     pub(super) inline_policy: bool,
+    /// Leaves out the routes to the token service of the sidecar (`/oauth2/`, `/auth/`, and two of
+    /// `/.well-known/`): they go to the upstream then.
+    #[arg(long)]
+    pub(super) no_token_service: bool,
 }
 
 /// A host, by address or by name, and a port.

@@ -80,9 +80,9 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
-    if let Some(App { audit, accounts, .. }) = Arc::into_inner(app) {
-        // It records too.
-        drop(accounts);
+    if let Some(App { audit, accounts, oauth, .. }) = Arc::into_inner(app) {
+        // They record too.
+        drop((accounts, oauth));
         if let Some(audit) = Arc::into_inner(audit) {
             audit.close();
         }
@@ -106,8 +106,7 @@ async fn open(
     let desk = desk.with_signing_keys(&config.signing_keys);
     let desk = Arc::new(desk);
     let metrics = Arc::new(Metrics::new());
-    let families = families(loaded, &desk, (&clock, random), &metrics).await?;
-    let oauth = token_service(loaded, &desk, &clock, random).await?;
+    let families = Arc::new(families(loaded, &desk, (&clock, random), &metrics).await?);
     let social = social_vault(loaded, &desk, (&clock, random))?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
@@ -129,11 +128,12 @@ async fn open(
         Box::new(move |event| counter.observe(event)),
     );
     let audit = Arc::new(audit.map_err(Failure::failed)?);
-    let accounts = accounts(loaded, &desk, (&clock, random), (&metrics, &audit)).await?;
+    let accounts = Arc::new(accounts(loaded, &desk, (&clock, random), (&metrics, &audit)).await?);
+    let oauth = token_service(loaded, (&desk, &accounts, &families), &clock, random).await?;
     let app = App {
         desk,
-        accounts: Arc::new(accounts),
-        families: Arc::new(families),
+        families,
+        accounts,
         social,
         oauth,
         feed: Arc::new(feed),
@@ -157,6 +157,24 @@ async fn open(
     Ok((app, live))
 }
 
+pub(super) async fn families(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Families, Failure> {
+    let ground = Ground {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(metrics),
+    };
+    let config = &loaded.config;
+    let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
+    families.await.map_err(Failure::failed)
+}
+
 async fn accounts(
     loaded: &Loaded,
     desk: &Desk,
@@ -174,24 +192,6 @@ async fn accounts(
     };
     let settings = AccountSettings::of(loaded).map_err(Failure::failed)?;
     Accounts::open(ground, settings).await.map_err(Failure::failed)
-}
-
-pub(super) async fn families(
-    loaded: &Loaded,
-    desk: &Desk,
-    (clock, random): (&Clock, Random),
-    metrics: &Arc<Metrics>,
-) -> Result<Families, Failure> {
-    let ground = Ground {
-        store: Arc::clone(desk.store()),
-        store_keys: loaded.store_keys.clone(),
-        clock: clock.clone(),
-        random,
-        metrics: Arc::clone(metrics),
-    };
-    let config = &loaded.config;
-    let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
-    families.await.map_err(Failure::failed)
 }
 
 /// The tokens of users at providers.
@@ -214,13 +214,15 @@ fn social_vault(
 /// OAuth clients and their tokens.
 async fn token_service(
     loaded: &Loaded,
-    desk: &Arc<Desk>,
+    (desk, accounts, families): (&Arc<Desk>, &Arc<Accounts>, &Arc<Families>),
     clock: &Clock,
     random: Random,
 ) -> Result<TokenService, Failure> {
     let config = &loaded.config;
     let parts = TokenServiceParts {
         desk: Arc::clone(desk),
+        accounts: Arc::clone(accounts),
+        families: Arc::clone(families),
         section: config.oauth.clone(),
         issuer: config.issuer.clone(),
         revocation_keep_seconds: config.revocations.keep_seconds.0,

@@ -8,6 +8,7 @@ mod admin_revocations;
 mod admin_sessions;
 mod admin_social;
 mod admin_users;
+mod auth;
 mod body;
 mod connection;
 mod endpoint;
@@ -56,6 +57,7 @@ fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
         oauth::endpoints(),
+        auth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
