@@ -16,6 +16,7 @@ use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::TokenService;
 use crate::policy::PolicyDesk;
 use crate::usage::UsageRecorder;
 
@@ -25,6 +26,8 @@ pub struct App {
     pub clock: Clock,
     /// Keys and records.
     pub desk: Arc<Desk>,
+    /// OAuth clients and their tokens.
+    pub oauth: TokenService,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.

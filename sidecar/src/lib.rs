@@ -18,6 +18,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod notify;
+pub mod oauth;
 pub mod outgoing;
 pub mod policy;
 pub mod random;

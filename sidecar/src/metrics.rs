@@ -34,6 +34,8 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Requests of OAuth clients, by endpoint and result.
+    pub oauth: Family<OAuthLabels, Counter>,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
     /// The feed.
@@ -74,6 +76,15 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// What became of a request of an OAuth client.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OAuthLabels {
+    /// `token`, `revoke` or `introspect`.
+    pub endpoint: &'static str,
+    /// `ok`, or the code of the error.
+    pub result: &'static str,
+}
+
 /// Why an internal request was not believed.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RefusedLabels {
@@ -93,6 +104,7 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            oauth: Family::default(),
             policy_reload_failures: Counter::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
@@ -129,6 +141,7 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        registry.register("oauth_requests", "Requests of OAuth clients", metrics.oauth.clone());
         registry.register(
             "policy_reload_failures",
             "Policies that were refused when they were read anew",

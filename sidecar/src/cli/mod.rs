@@ -3,6 +3,7 @@
 mod api_key;
 mod arguments;
 mod check;
+mod client;
 mod envoy;
 mod init;
 mod office;
@@ -81,6 +82,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::Client(client) => client::run(client),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),

@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::{Clients, TokenService, TokenServiceParts};
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
@@ -96,6 +97,7 @@ async fn open(
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = Arc::new(desk);
+    let oauth = token_service(loaded, &desk, &clock, random).await?;
     let metrics = Arc::new(Metrics::new());
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
@@ -118,6 +120,7 @@ async fn open(
     );
     let app = App {
         desk,
+        oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
@@ -137,6 +140,25 @@ async fn open(
         clock,
     };
     Ok((app, live))
+}
+
+/// OAuth clients and their tokens.
+async fn token_service(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    clock: &Clock,
+    random: Random,
+) -> Result<TokenService, Failure> {
+    let (store, config) = (Arc::clone(desk.store()), &loaded.config);
+    let clients = Clients::open(store, &loaded.store_keys, clock.clone(), random).await;
+    let parts = TokenServiceParts {
+        desk: Arc::clone(desk),
+        clients: clients.map_err(Failure::failed)?,
+        section: config.oauth.clone(),
+        issuer: config.issuer.clone(),
+        revocation_keep_seconds: config.revocations.keep_seconds.0,
+    };
+    TokenService::new(parts, clock.clone(), random).map_err(Failure::failed)
 }
 
 /// What the settings of filters are made of.

@@ -3,6 +3,7 @@
 mod keys;
 mod live;
 mod load;
+mod oauth;
 mod redis;
 mod sections;
 mod store;
@@ -11,6 +12,7 @@ pub mod yaml;
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
+pub use oauth::OAuthSection;
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,

@@ -8,6 +8,7 @@ use wardgate_core::section;
 
 use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
+use super::oauth::OAuthSection;
 use super::redis::RedisSection;
 use crate::keys::SigningAlgorithm;
 
@@ -28,6 +29,8 @@ section! {
         pub secrets: SecretsSection, required;
         /// The tokens that the sidecar issues.
         pub issuer: IssuerSection, required;
+        /// OAuth: how clients authenticate and get tokens.
+        pub oauth: OAuthSection, default(OAuthSection::default(), {});
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
         /// The feed to the filters.

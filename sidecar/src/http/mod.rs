@@ -2,6 +2,7 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod body;
@@ -11,6 +12,7 @@ mod extract;
 mod internal;
 mod internal_feed;
 mod listener;
+mod oauth;
 mod observe;
 mod problem;
 mod public;
@@ -47,10 +49,12 @@ pub struct Listeners {
 fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
+        oauth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
         admin_policy::endpoints(),
+        admin_clients::endpoints(),
         admin_revocations::endpoints(),
     ]
     .into_iter()

@@ -1,12 +1,14 @@
 //! What the values in the tables are: typed access, the same over every store.
 
 pub mod api_keys;
+pub mod clients;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
+pub use clients::{StoredClient, StoredClientSecret};
 pub use revocations::StoredRevocation;
 pub use signing_keys::StoredSigningKey;
 

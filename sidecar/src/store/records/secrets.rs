@@ -5,6 +5,8 @@ use crate::store::{Store, StoreError, Table, from_json, to_json};
 
 /// The key of the digests of API keys.
 pub const API_KEY_DIGEST_KEY: &str = "api_key_digest_key";
+/// The key of the digests of clients' secrets.
+pub const CLIENT_SECRET_DIGEST_KEY: &str = "client_secret_digest_key";
 
 /// The secret of this name; stores `new` if there is none yet.
 ///
