@@ -10,6 +10,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
+use crate::families::Families;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
 use crate::issuers::Issuers;
@@ -26,6 +27,8 @@ pub struct App {
     pub clock: Clock,
     /// Keys and records.
     pub desk: Arc<Desk>,
+    /// Families of refresh tokens.
+    pub families: Arc<Families>,
     /// OAuth clients and their tokens.
     pub oauth: TokenService,
     /// What filters are told.

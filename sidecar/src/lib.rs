@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod desk;
+pub mod families;
 pub mod feed;
 pub mod http;
 pub mod issuers;

@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
+mod families;
 mod feed;
 mod issuers;
 
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub oauth: Family<OAuthLabels, Counter>,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
+    /// Families of refresh tokens.
+    pub families: FamilyMetrics,
     /// The feed.
     pub feed: FeedMetrics,
     /// Other issuers.
@@ -106,6 +110,7 @@ impl Metrics {
             tokens_issued: Counter::default(),
             oauth: Family::default(),
             policy_reload_failures: Counter::default(),
+            families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             usage_dropped: Counter::default(),
@@ -147,6 +152,7 @@ impl Metrics {
             "Policies that were refused when they were read anew",
             metrics.policy_reload_failures.clone(),
         );
+        metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.register_api_keys();

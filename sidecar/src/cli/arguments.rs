@@ -2,6 +2,7 @@
 
 mod api_key;
 mod client;
+mod session;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use client::{
     Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
 };
+pub(super) use session::{ListSessions, RevokeSessions, Session};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -57,6 +59,9 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Shows who is logged in, and logs them out.
+    #[command(subcommand)]
+    Session(Session),
     /// Makes roles while the gate runs, beside those of the policy file.
     #[command(subcommand)]
     Role(Role),

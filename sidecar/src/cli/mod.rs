@@ -10,6 +10,7 @@ mod office;
 mod revocation;
 mod role;
 mod serve;
+mod session;
 mod show;
 mod store;
 mod token;
@@ -79,6 +80,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Policy(policy) => check::policy(&policy),
         Command::Token(token) => token::run(token),
         Command::Revocation(revocation) => revocation::run(&revocation),
+        Command::Session(session) => session::run(session),
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),

@@ -14,12 +14,31 @@ section! {
         /// How often one address may fail to authenticate as a client per minute, and at once; of IPv6
         /// each network of 64 bits. 0 switches it off.
         pub failures_per_minute_per_address: Bounded<0, 100_000>, default(Bounded(30), 30);
+        /// What is demanded of the nonce of a DPoP proof at the token endpoint. A proof with a nonce
+        /// that was given out here cannot have been made ahead of time.
+        pub dpop_nonce: DpopNonce, default(DpopNonce::Optional, "optional");
+    }
+}
+
+section! {
+    /// What is demanded of the nonce of a DPoP proof.
+    pub enum DpopNonce = "dpop_nonce" {
+        /// Nothing; none is given out.
+        Off = "off",
+        /// One that is there must be one that was given out lately.
+        Optional = "optional",
+        /// There must be one; a client without is given one and tries again.
+        Required = "required",
     }
 }
 
 impl Default for OAuthSection {
     fn default() -> Self {
-        Self { forwarded_client_certificate: false, failures_per_minute_per_address: Bounded(30) }
+        Self {
+            forwarded_client_certificate: false,
+            failures_per_minute_per_address: Bounded(30),
+            dpop_nonce: DpopNonce::Optional,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
+mod admin_sessions;
 mod body;
 mod connection;
 mod endpoint;
@@ -56,6 +57,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_policy::endpoints(),
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
+        admin_sessions::endpoints(),
     ]
     .into_iter()
     .flatten()

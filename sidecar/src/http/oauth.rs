@@ -30,6 +30,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .form::<forms::Token>()
             .answers::<forms::TokenAnswer>(StatusCode::OK, "The token.")
             .header("Cache-Control", kept_by_nobody)
+            .header("DPoP-Nonce", "The nonce of the next proof.")
             .runs(token),
         refusals(endpoint::post("/oauth2/revoke", client, "Ends a token (RFC 7009)."))
             .form::<forms::OneToken>()
@@ -169,6 +170,11 @@ async fn answer(
     };
     // RFC 6749 §5.1: nothing on the way keeps a token, nor that there was none.
     let headers = response.headers_mut();
+    // RFC 9449 §8.2: the next nonce comes with the answer, so that it costs no request of its own.
+    let nonce = asked.headers.contains_key("dpop").then(|| app.oauth.dpop_nonce()).flatten();
+    if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+        headers.insert("dpop-nonce", nonce);
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     response

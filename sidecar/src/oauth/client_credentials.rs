@@ -2,17 +2,18 @@
 
 use serde_json::Map;
 
-use super::issue::{Issue, TokenAnswer, TokenBody, confirmation, scope};
+use super::issue::{Issue, TokenAnswer, TokenBody, scope};
+use super::metadata::TOKEN_PATH;
 use super::{AuthenticatedClient, OAuthError, OAuthRequest, TokenService};
 
 impl TokenService {
     /// Gives a client its own token. There is no refresh token: the client can always ask again.
-    pub(super) fn client_credentials(
+    pub(super) async fn client_credentials(
         &self,
         client: &AuthenticatedClient,
         request: &OAuthRequest,
     ) -> Result<TokenAnswer, OAuthError> {
-        let confirmation = confirmation(client)?;
+        let confirmation = self.confirmation(client, request, TOKEN_PATH).await?;
         let scope = scope(client, request)?;
         let issued = self.issue(Issue {
             // RFC 9068 §2.2: there is no user, so the client is the subject.

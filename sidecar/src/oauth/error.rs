@@ -28,6 +28,12 @@ pub enum OAuthError {
     /// Something is asked for that the token may not be for (RFC 8707 §2, RFC 8693 §2.2.2).
     #[error("{0}")]
     InvalidTarget(&'static str),
+    /// The client does not have the key that it says (RFC 9449 §5).
+    #[error("{0}")]
+    InvalidDpopProof(String),
+    /// The proof needs the nonce that comes with the answer (RFC 9449 §8).
+    #[error("the proof needs the nonce of `DPoP-Nonce`")]
+    UseDpopNonce,
     /// The address failed too often; it may come back after so many seconds.
     #[error("too many failures from this address; try again later")]
     TooManyFailures(u64),
@@ -59,6 +65,8 @@ impl OAuthError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
             Self::InvalidTarget(_) => "invalid_target",
+            Self::InvalidDpopProof(_) => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::TooManyFailures(_) | Self::Busy(_) => "temporarily_unavailable",
             Self::Server(_) => "server_error",
         }
@@ -72,7 +80,9 @@ impl OAuthError {
             | Self::UnauthorizedClient(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
-            | Self::InvalidTarget(_) => 400,
+            | Self::InvalidTarget(_)
+            | Self::InvalidDpopProof(_)
+            | Self::UseDpopNonce => 400,
             Self::InvalidClient(_) => 401,
             Self::TooManyFailures(_) => 429,
             Self::Busy(_) => 503,
@@ -91,6 +101,8 @@ impl OAuthError {
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
             | Self::InvalidTarget(_)
+            | Self::InvalidDpopProof(_)
+            | Self::UseDpopNonce
             | Self::Server(_) => None,
         }
     }

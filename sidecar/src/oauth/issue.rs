@@ -104,6 +104,30 @@ impl TokenService {
         })
     }
 
+    /// What a new token of a client is bound to: the key that the request proves, whether it must or
+    /// not, and its certificate where its tokens are.
+    pub(super) async fn confirmation(
+        &self,
+        client: &AuthenticatedClient,
+        request: &OAuthRequest,
+        path: &str,
+    ) -> Result<Confirmation, OAuthError> {
+        let key = self.proof(request, path, None).await?;
+        if key.is_none() && client.metadata().dpop_bound_access_tokens {
+            return Err(OAuthError::InvalidDpopProof(
+                "tokens of this client are bound to a key: a proof is needed".to_owned(),
+            ));
+        }
+        let bound = client.metadata().tls_client_certificate_bound_access_tokens;
+        let shown = client.certificate().filter(|_| bound);
+        if bound && shown.is_none() {
+            return Err(OAuthError::InvalidRequest(
+                "tokens of this client are bound to its certificate, and it has shown none",
+            ));
+        }
+        Ok(Confirmation { key, certificate: shown.map(super::ClientCertificate::thumbprint) })
+    }
+
     /// How long access tokens of a client live, in seconds.
     pub(super) fn access_lifetime(&self, client: &AuthenticatedClient) -> u64 {
         let own = client.metadata().access_token_lifetime_seconds;
@@ -152,23 +176,6 @@ pub(super) fn asked_scope(request: &OAuthRequest) -> Result<Option<Scopes>, OAut
     let wrong =
         OAuthError::InvalidScope("`scope` is not a list of scopes with spaces between them");
     request.form.get("scope").map(|text| Scopes::parse(text).ok_or(wrong)).transpose()
-}
-
-/// What a new token of a client is bound to.
-pub(super) fn confirmation(client: &AuthenticatedClient) -> Result<Confirmation, OAuthError> {
-    if client.metadata().dpop_bound_access_tokens {
-        return Err(OAuthError::InvalidRequest(
-            "tokens of this client are bound to a key of its own, and it has shown none",
-        ));
-    }
-    let bound = client.metadata().tls_client_certificate_bound_access_tokens;
-    let shown = client.certificate().filter(|_| bound);
-    if bound && shown.is_none() {
-        return Err(OAuthError::InvalidRequest(
-            "tokens of this client are bound to its certificate, and it has shown none",
-        ));
-    }
-    Ok(Confirmation { key: None, certificate: shown.map(super::ClientCertificate::thumbprint) })
 }
 
 /// The scopes of a client's token: some of its own, all of them when it says nothing

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use wardgate_core::dpop::DEFAULT_ALGORITHMS;
+use wardgate_core::token::Algorithm;
+
 use super::{AuthenticationMethod, GrantType, TokenService};
 
 /// The token endpoint.
@@ -46,6 +49,8 @@ pub struct ServerMetadata {
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
     /// The algorithms of assertions there.
     pub introspection_endpoint_auth_signing_alg_values_supported: Vec<String>,
+    /// The algorithms of `DPoP` proofs (RFC 9449 §5.1).
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// Whether tokens can be bound to certificates (RFC 8705 §3.3).
     pub tls_client_certificate_bound_access_tokens: bool,
 }
@@ -62,10 +67,7 @@ impl TokenService {
                 .map(|method| method.word().to_owned())
                 .collect()
         };
-        let algorithms = || -> Vec<String> {
-            let default = wardgate_core::token::Algorithm::DEFAULT.iter();
-            default.map(|algorithm| algorithm.word().to_owned()).collect()
-        };
+        let algorithms = || words(Algorithm::DEFAULT);
         ServerMetadata {
             issuer: self.issuer.issuer.0.clone(),
             token_endpoint: self.endpoint(TOKEN_PATH),
@@ -80,7 +82,12 @@ impl TokenService {
             revocation_endpoint_auth_signing_alg_values_supported: algorithms(),
             introspection_endpoint_auth_methods_supported: methods(false),
             introspection_endpoint_auth_signing_alg_values_supported: algorithms(),
+            dpop_signing_alg_values_supported: words(DEFAULT_ALGORITHMS),
             tls_client_certificate_bound_access_tokens: certificates,
         }
     }
+}
+
+fn words(algorithms: &[Algorithm]) -> Vec<String> {
+    algorithms.iter().map(|algorithm| algorithm.word().to_owned()).collect()
 }

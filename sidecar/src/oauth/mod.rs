@@ -18,6 +18,7 @@ mod introspection;
 mod issue;
 mod metadata;
 mod own_tokens;
+mod proof;
 mod registry;
 mod request;
 mod revocation;
@@ -27,6 +28,7 @@ mod used;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use wardgate_core::dpop::Nonces;
 use wardgate_core::gate::failures::FailureLimit;
 
 pub use authentication::AuthenticatedClient;
@@ -38,15 +40,17 @@ pub use form::{Form, MAX_FORM_BYTES};
 pub use issue::TokenAnswer;
 pub use metadata::ServerMetadata;
 pub use registry::{
-    ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient,
-    OpenClientsError, RotateClientSecret,
+    ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient, OpenOAuthError,
+    RotateClientSecret,
 };
 pub use request::OAuthRequest;
 
 use crate::clock::Clock;
 use crate::config::{IssuerSection, OAuthSection};
 use crate::desk::Desk;
-use crate::random::{Random, RandomError};
+use crate::random::Random;
+use crate::seal::StoreKeys;
+use crate::store::records::secrets;
 use own_tokens::OwnTokens;
 
 /// How long an address that failed too often waits before it is worth while to come back.
@@ -63,6 +67,7 @@ pub struct TokenService {
     issuer: IssuerSection,
     revocation_keep_seconds: u64,
     own_tokens: OwnTokens,
+    nonces: Nonces,
     failures: Mutex<FailureLimit>,
 }
 
@@ -70,8 +75,6 @@ pub struct TokenService {
 pub struct TokenServiceParts {
     /// Keys and records.
     pub desk: Arc<Desk>,
-    /// The registry.
-    pub clients: Clients,
     /// Its own section of the configuration.
     pub section: OAuthSection,
     /// The tokens that are issued.
@@ -81,17 +84,23 @@ pub struct TokenServiceParts {
 }
 
 impl TokenService {
-    /// Puts it together.
+    /// Puts it together; at the first start its secrets are made.
     ///
     /// # Errors
     ///
-    /// [`RandomError`] when the operating system gives no randomness.
-    pub fn new(
+    /// [`OpenOAuthError`] when the store fails or its secrets do not open with the store keys.
+    pub async fn open(
         parts: TokenServiceParts,
+        store_keys: &StoreKeys,
         clock: Clock,
         random: Random,
-    ) -> Result<Self, RandomError> {
-        let TokenServiceParts { desk, clients, section, issuer, revocation_keep_seconds } = parts;
+    ) -> Result<Self, OpenOAuthError> {
+        let TokenServiceParts { desk, section, issuer, revocation_keep_seconds } = parts;
+        let store = Arc::clone(desk.store());
+        let name = secrets::DPOP_NONCE_KEY;
+        let nonces = registry::secret(&*store, store_keys, name, &clock, random).await?;
+        let nonces = Nonces::new(&nonces);
+        let clients = Clients::open(store, store_keys, clock.clone(), random).await?;
         // Random, so that nobody can choose whose place in the table he falls into.
         let keys =
             (u64::from_le_bytes(random.bytes::<8>()?), u64::from_le_bytes(random.bytes::<8>()?));
@@ -105,6 +114,7 @@ impl TokenService {
             issuer,
             revocation_keep_seconds,
             own_tokens: OwnTokens::default(),
+            nonces,
             failures,
         })
     }
@@ -127,7 +137,7 @@ impl TokenService {
             return Err(OAuthError::UnauthorizedClient("the client may not use this grant type"));
         }
         match grant {
-            GrantType::ClientCredentials => self.client_credentials(&client, request),
+            GrantType::ClientCredentials => self.client_credentials(&client, request).await,
             GrantType::TokenExchange => self.token_exchange(&client, request).await,
             GrantType::RefreshToken => Err(OAuthError::UnsupportedGrantType),
         }

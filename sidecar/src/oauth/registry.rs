@@ -77,13 +77,13 @@ pub enum ClientError {
     Store(#[from] StoreError),
 }
 
-/// Why the registry cannot be opened.
+/// Why the registry or the token service cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenClientsError {
+pub enum OpenOAuthError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key of the digests does not open.
+    /// A key does not open.
     #[error("a secret in the store cannot be opened: {0}")]
     Unseal(#[from] UnsealError),
     /// A new key cannot be sealed.
@@ -94,23 +94,34 @@ pub enum OpenClientsError {
     Random(#[from] RandomError),
 }
 
+/// A secret of the store; at the first start it is made.
+pub(super) async fn secret(
+    store: &dyn Store,
+    store_keys: &StoreKeys,
+    name: &str,
+    clock: &Clock,
+    random: Random,
+) -> Result<Secret, OpenOAuthError> {
+    let new = Secret::new(random.bytes::<32>()?.to_vec());
+    let sealed = store_keys.seal(name, &new, clock.now()).ok_or(OpenOAuthError::Seal)?;
+    let stands = secrets::get_or_insert(store, name, &sealed).await?;
+    Ok(store_keys.open(name, &stands)?)
+}
+
 impl Clients {
     /// Reads the key of the digests; at the first start it is made.
     ///
     /// # Errors
     ///
-    /// [`OpenClientsError`] when the store fails or the key does not open.
+    /// [`OpenOAuthError`] when the store fails or the key does not open.
     pub async fn open(
         store: Arc<dyn Store>,
         store_keys: &StoreKeys,
         clock: Clock,
         random: Random,
-    ) -> Result<Self, OpenClientsError> {
+    ) -> Result<Self, OpenOAuthError> {
         let name = secrets::CLIENT_SECRET_DIGEST_KEY;
-        let new = Secret::new(random.bytes::<32>()?.to_vec());
-        let sealed = store_keys.seal(name, &new, clock.now()).ok_or(OpenClientsError::Seal)?;
-        let stands = secrets::get_or_insert(&*store, name, &sealed).await?;
-        let key = store_keys.open(name, &stands)?;
+        let key = secret(&*store, store_keys, name, &clock, random).await?;
         let digest_key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
         Ok(Self { store, digest_key, clock, random })
     }

@@ -3,6 +3,7 @@
 mod authentication;
 mod ends;
 mod grants;
+mod proofs;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,9 +16,7 @@ use wardgate_core::base64url;
 use wardgate_core::config::{At, Problems, Read as _};
 use wardgate_core::time::UnixSeconds;
 
-use super::{
-    Clients, CreatedClient, Form, OAuthError, OAuthRequest, TokenService, TokenServiceParts,
-};
+use super::{CreatedClient, Form, OAuthError, OAuthRequest, TokenService, TokenServiceParts};
 use crate::clock::Clock;
 use crate::config::{IssuerSection, OAuthSection};
 use crate::desk::Desk;
@@ -87,11 +86,9 @@ pub(super) async fn service(
     let section = OAuthSection::read(&section, &At::ROOT, &mut problems).unwrap();
     let random = Random::system();
     let desk = Desk::open(Arc::clone(&store), keys, issuer.clone(), clock.clone(), random).await;
-    let clients = Clients::open(store, keys, clock.clone(), random).await.unwrap();
     let desk = Arc::new(desk.unwrap());
-    let parts =
-        TokenServiceParts { desk, clients, section, issuer, revocation_keep_seconds: 86_400 };
-    TokenService::new(parts, clock.clone(), random).unwrap()
+    let parts = TokenServiceParts { desk, section, issuer, revocation_keep_seconds: 86_400 };
+    TokenService::open(parts, keys, clock.clone(), random).await.unwrap()
 }
 
 /// A request with this form, as of a client without a header.

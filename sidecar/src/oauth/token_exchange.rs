@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::exchange::{Exchanged, TokenFacts, Wish, decide};
-use super::issue::{Issue, TokenAnswer, TokenBody, asked_audiences, asked_scope, confirmation};
+use super::issue::{Issue, TokenAnswer, TokenBody, asked_audiences, asked_scope};
+use super::metadata::TOKEN_PATH;
 use super::own_tokens::OwnToken;
 use super::{AuthenticatedClient, Event, OAuthError, OAuthRequest, TokenService};
 use crate::desk::IssuedToken;
@@ -22,7 +23,7 @@ impl TokenService {
         let permission = permission
             .ok_or(OAuthError::UnauthorizedClient("the client may exchange no tokens"))?;
         requested_type(request)?;
-        let confirmation = confirmation(client)?;
+        let confirmation = self.confirmation(client, request, TOKEN_PATH).await?;
         let subject = self.presented(request, "subject_token", "subject_token_type").await?;
         let subject = subject.ok_or(OAuthError::InvalidRequest("`subject_token` is missing"))?;
         let actor = self.presented(request, "actor_token", "actor_token_type").await?;

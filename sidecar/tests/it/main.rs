@@ -20,4 +20,5 @@ mod oauth;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
+mod sessions;
 mod store;

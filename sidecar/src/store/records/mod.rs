@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod clients;
+pub mod families;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
@@ -9,7 +10,8 @@ pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
-pub use revocations::StoredRevocation;
+pub use families::StoredFamily;
+pub use revocations::{StandingRevocation, StoredRevocation};
 pub use signing_keys::StoredSigningKey;
 
 use super::{Store, StoreError, Table, Transaction};
