@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
+use crate::accounts::Accounts;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
@@ -31,6 +32,8 @@ pub struct App {
     pub families: Arc<Families>,
     /// OAuth clients and their tokens.
     pub oauth: TokenService,
+    /// Users.
+    pub accounts: Arc<Accounts>,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.
@@ -38,7 +41,7 @@ pub struct App {
     /// The keys of other issuers.
     pub issuers: Arc<Issuers>,
     /// The audit log.
-    pub audit: AuditSink,
+    pub audit: Arc<AuditSink>,
     /// How API keys are used.
     pub usage: Arc<UsageRecorder>,
     /// Who is told of API keys that end soon.

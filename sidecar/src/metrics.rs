@@ -10,10 +10,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use accounts::AccountMetrics;
 pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
+mod accounts;
 mod families;
 mod feed;
 mod issuers;
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// Users.
+    pub accounts: AccountMetrics,
     /// Counts of the use of API keys that there was no room for.
     pub usage_dropped: Counter,
     /// Notices that the webhook has taken.
@@ -113,6 +117,7 @@ impl Metrics {
             families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            accounts: AccountMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
             notices_failed: Counter::default(),
@@ -155,6 +160,7 @@ impl Metrics {
         metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.accounts.register(registry);
         metrics.register_api_keys();
         metrics.register_store();
         metrics

@@ -3,6 +3,7 @@
 mod api_key;
 mod client;
 mod session;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,6 +18,9 @@ pub(super) use client::{
     Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
 };
 pub(super) use session::{ListSessions, RevokeSessions, Session};
+pub(super) use user::{
+    ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -74,6 +78,9 @@ pub(super) enum Command {
     /// Makes OAuth clients, shows them, changes them.
     #[command(subcommand)]
     Client(Client),
+    /// Makes users, changes them, ends what they were issued.
+    #[command(subcommand)]
+    User(User),
     /// Shows the signing keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -407,6 +414,10 @@ pub(super) struct EnvoyConfig {
     /// sidecar's feed, and follows its changes.
     #[arg(long)]
     pub(super) inline_policy: bool,
+    /// Leaves out the routes to the token service of the sidecar (`/oauth2/`, `/auth/`, and two of
+    /// `/.well-known/`): they go to the upstream then.
+    #[arg(long)]
+    pub(super) no_token_service: bool,
 }
 
 /// A host, by address or by name, and a port.

@@ -6,7 +6,9 @@ mod check;
 mod client;
 mod envoy;
 mod init;
+mod lines;
 mod office;
+mod problems;
 mod revocation;
 mod role;
 mod serve;
@@ -14,6 +16,7 @@ mod session;
 mod show;
 mod store;
 mod token;
+mod user;
 
 use std::fmt;
 use std::io::Write as _;
@@ -85,6 +88,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Client(client) => client::run(client),
+        Command::User(user) => user::run(user),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),

@@ -6,6 +6,8 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod admin_users;
+mod auth;
 mod body;
 mod connection;
 mod endpoint;
@@ -27,6 +29,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
+pub(crate) use admin_users::SetPassword;
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;
@@ -51,6 +54,7 @@ fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
         oauth::endpoints(),
+        auth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
@@ -58,6 +62,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
         admin_sessions::endpoints(),
+        admin_users::endpoints(),
     ]
     .into_iter()
     .flatten()

@@ -22,3 +22,4 @@ mod oauth;
 mod servers;
 mod sessions;
 mod store;
+mod users;

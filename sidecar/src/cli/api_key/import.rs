@@ -1,24 +1,39 @@
 //! `apikey import`: looks through the whole file first and names every problem, then imports in
 //! batches. A million lines need a page of memory, and 32 bytes a line to find what stands twice.
 
-mod lines;
-
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 use wardgate_core::feed::Fingerprint;
 
 use crate::cli::arguments::{Format, ImportApiKeys as Asked};
+use crate::cli::lines::{Columns, Lines, MAX_LINE_BYTES};
 use crate::cli::office::{Office, reach};
+use crate::cli::problems::Problems;
 use crate::cli::{Failure, loaded, note, show};
 use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
-use lines::Lines;
 
 /// Where batches go.
 const PATH: &str = "/admin/v1/api-key-imports";
-/// Problems that are printed; the rest is counted.
-const MAX_PRINTED: usize = 1000;
+/// The columns of CSV.
+const COLUMNS: Columns = Columns {
+    lists: &["roles", "scopes", "networks"],
+    texts: &[
+        "name",
+        "sha256",
+        "prefix",
+        "environment",
+        "issuer",
+        "subject",
+        "description",
+        "last_four",
+    ],
+    numbers: &["expires_at"],
+    truths: &[],
+    required: &["name", "sha256"],
+};
 /// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
 const MAX_BATCH_BYTES: usize = 200_000;
 /// How often progress is told.
@@ -30,32 +45,6 @@ struct Summary {
     imported: u64,
     unchanged: u64,
     problems: u64,
-}
-
-/// Problems by line, the first of them in words.
-#[derive(Default)]
-struct Problems {
-    printed: Vec<String>,
-    count: u64,
-}
-
-impl Problems {
-    fn add(&mut self, line: u64, problem: &str) {
-        self.count = self.count.saturating_add(1);
-        if self.printed.len() < MAX_PRINTED {
-            self.printed.push(format!("line {line}: {problem}"));
-        }
-    }
-
-    fn failure(mut self, what: &str) -> Failure {
-        let more = self.count.saturating_sub(u64::try_from(self.printed.len()).unwrap_or(0));
-        if more > 0 {
-            self.printed.push(format!("and {more} more"));
-        }
-        let s = if self.count == 1 { "" } else { "s" };
-        self.printed.push(format!("{} problem{s}: {what}", self.count));
-        Failure::Failed(self.printed.join("\n"))
-    }
 }
 
 pub(super) async fn run(asked: &Asked) -> Result<(), Failure> {
@@ -83,15 +72,24 @@ pub(super) async fn run(asked: &Asked) -> Result<(), Failure> {
     if problems.count == 0 { Ok(()) } else { Err(problems.failure("these keys were not imported")) }
 }
 
+/// The key of a line; what keys begin with is said for all that do not say it.
+fn key(mut record: Value, asked: &Asked) -> Result<ImportApiKey, String> {
+    if let (Some(members), Some(prefix)) = (record.as_object_mut(), &asked.prefix) {
+        members.entry("prefix").or_insert_with(|| prefix.as_str().into());
+    }
+    serde_json::from_value(record).map_err(|error| error.to_string())
+}
+
 /// Checks every line. Nothing is imported from a file with a problem.
 fn look_through(asked: &Asked) -> Result<u64, Failure> {
     let mut problems = Problems::default();
     let (mut keys, mut names) = (HashSet::new(), HashSet::new());
     let mut total = 0_u64;
-    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
+    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
     while let Some((line, read)) = lines.next()? {
         total = total.saturating_add(1);
-        let checked = read.and_then(|key| {
+        let checked = read.and_then(|record| {
+            let key = key(record, asked)?;
             let sha256 = key.check().map_err(|error| error.to_string())?;
             Ok((Fingerprint::of_imported_api_key(&sha256), Fingerprint::of_api_key(&key.name)))
         });
@@ -119,7 +117,7 @@ async fn import(
     total: u64,
 ) -> Result<(Summary, Problems), Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
+    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
     let mut batch = Batch::default();
     let (mut done, mut told) = (0_u64, Instant::now());
     loop {
@@ -127,7 +125,7 @@ async fn import(
         let ended = next.is_none();
         if let Some((line, read)) = next {
             // Checked before; a file that changed meanwhile is told of.
-            match read {
+            match read.and_then(|record| key(record, asked)) {
                 Ok(key) => batch.add(line, key),
                 Err(problem) => problems.add(line, &problem),
             }
@@ -169,7 +167,7 @@ impl Batch {
     fn is_full(&self) -> bool {
         // One line more must fit.
         self.keys.len() >= MAX_IMPORT_BATCH
-            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(lines::MAX_LINE_BYTES)
+            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(MAX_LINE_BYTES)
     }
 
     /// Sends what is in it, if there is anything, and empties it.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// How a client shows who it is, where it does not do so in a header.
 #[derive(JsonSchema)]
-pub(super) struct ClientCredentials {
+pub(in crate::http) struct ClientCredentials {
     /// Who it is.
     client_id: Option<String>,
     /// Its secret (`client_secret_post`).
@@ -20,7 +20,7 @@ pub(super) struct ClientCredentials {
 
 /// What is asked of the token endpoint.
 #[derive(JsonSchema)]
-pub(super) struct Token {
+pub(in crate::http) struct Token {
     /// `client_credentials`, `refresh_token`, or
     /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
@@ -30,6 +30,8 @@ pub(super) struct Token {
     audience: Option<String>,
     /// The same (RFC 8707); may be repeated.
     resource: Option<String>,
+    /// The refresh token (RFC 6749 §6).
+    refresh_token: Option<String>,
     /// The token that is exchanged (RFC 8693).
     subject_token: Option<String>,
     /// Its type.
@@ -46,7 +48,7 @@ pub(super) struct Token {
 
 /// A token that is ended or asked about.
 #[derive(JsonSchema)]
-pub(super) struct OneToken {
+pub(in crate::http) struct OneToken {
     /// The token.
     token: String,
     /// What it is, as far as the client knows; not needed.
@@ -57,7 +59,7 @@ pub(super) struct OneToken {
 
 /// An answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1).
 #[derive(JsonSchema)]
-pub(super) struct TokenAnswer {
+pub(in crate::http) struct TokenAnswer {
     /// The token.
     access_token: String,
     /// `Bearer` or `DPoP`.
@@ -66,6 +68,10 @@ pub(super) struct TokenAnswer {
     expires_in: u64,
     /// What to get the next one with.
     refresh_token: Option<String>,
+    /// In how many seconds that ends if nobody uses it.
+    refresh_token_expires_in: Option<u64>,
+    /// The login: the `sid` of the token.
+    session: Option<String>,
     /// Its scopes.
     scope: Option<String>,
     /// What it is, after an exchange.
@@ -74,7 +80,7 @@ pub(super) struct TokenAnswer {
 
 /// What a token says (RFC 7662 §2.2).
 #[derive(JsonSchema)]
-pub(super) struct Introspection {
+pub(in crate::http) struct Introspection {
     /// Whether it stands.
     active: bool,
     /// `Bearer` or `DPoP`.
@@ -86,7 +92,7 @@ pub(super) struct Introspection {
 
 /// A refusal (RFC 6749 §5.2).
 #[derive(JsonSchema)]
-pub(super) struct Refusal {
+pub(in crate::http) struct Refusal {
     /// The code.
     error: String,
     /// Why, for a developer.

@@ -1,41 +1,55 @@
-//! The lines of a file of keys: JSON lines, or CSV (RFC 4180, one line a record).
+//! The lines of a file of records: JSON lines, or CSV (RFC 4180, one line a record).
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
-use crate::cli::Failure;
-use crate::desk::ImportApiKey;
+use serde_json::Value;
+
+use super::Failure;
 
 /// Longest line: a record has at most 16 KiB.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
 /// Lines of one file. Beyond, what is kept to find what stands twice is no longer small.
 const MAX_LINES: u64 = 10_000_000;
 
-/// The keys of a file, one after the other.
+/// The columns that CSV may have.
+pub(super) struct Columns {
+    /// Those that hold several words, with spaces between them.
+    pub(super) lists: &'static [&'static str],
+    /// Those that hold a text.
+    pub(super) texts: &'static [&'static str],
+    /// Those that hold a whole number.
+    pub(super) numbers: &'static [&'static str],
+    /// Those that hold `true` or `false`.
+    pub(super) truths: &'static [&'static str],
+    /// Those that must be there.
+    pub(super) required: &'static [&'static str],
+}
+
+/// The records of a file, one after the other.
 pub(super) struct Lines {
     reader: BufReader<File>,
     shown: String,
-    prefix: Option<String>,
+    known: &'static Columns,
     /// The columns, if it is CSV.
     columns: Option<Vec<String>>,
     line: u64,
 }
 
-/// A key with its line, or what is wrong with the line.
-type Line = (u64, Result<ImportApiKey, String>);
+/// A record with its line, or what is wrong with the line.
+type Line = (u64, Result<Value, String>);
 
 impl Lines {
-    pub(super) fn open(file: &Path, prefix: Option<&str>) -> Result<Self, Failure> {
+    pub(super) fn open(file: &Path, known: &'static Columns) -> Result<Self, Failure> {
         let shown = file.display().to_string();
         let opened =
             File::open(file).map_err(|error| Failure::Failed(format!("{shown}: {error}")))?;
         let reader = BufReader::new(opened);
-        let prefix = prefix.map(str::to_owned);
-        let mut lines = Self { reader, shown, prefix, columns: None, line: 0 };
+        let mut lines = Self { reader, shown, known, columns: None, line: 0 };
         if file.extension().is_some_and(|name| name.eq_ignore_ascii_case("csv")) {
             let head = lines.text()?.unwrap_or_else(|| Ok(String::new()));
-            let columns = head.and_then(|head| columns(&head));
+            let columns = head.and_then(|head| known.read(&head));
             lines.columns = Some(columns.map_err(|problem| lines.failure(&problem))?);
         }
         Ok(lines)
@@ -45,7 +59,7 @@ impl Lines {
         Failure::Failed(format!("{}: line {}: {problem}", self.shown, self.line))
     }
 
-    /// The next key; `None` at the end. Empty lines are skipped.
+    /// The next record; `None` at the end. Empty lines are skipped.
     pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
         loop {
             let Some(text) = self.text()? else { return Ok(None) };
@@ -55,19 +69,15 @@ impl Lines {
             if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
                 continue;
             }
-            return Ok(Some((self.line, text.and_then(|text| self.key(&text)))));
+            return Ok(Some((self.line, text.and_then(|text| self.record(&text)))));
         }
     }
 
-    fn key(&self, text: &str) -> Result<ImportApiKey, String> {
-        let mut value = match &self.columns {
-            Some(columns) => record(columns, text)?,
-            None => serde_json::from_str(text).map_err(|error| error.to_string())?,
-        };
-        if let (Some(members), Some(prefix)) = (value.as_object_mut(), &self.prefix) {
-            members.entry("prefix").or_insert_with(|| prefix.as_str().into());
+    fn record(&self, text: &str) -> Result<Value, String> {
+        match &self.columns {
+            Some(columns) => self.known.record(columns, text),
+            None => serde_json::from_str(text).map_err(|error| error.to_string()),
         }
-        serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
     /// The next line without its end. One that is too long is read past.
@@ -100,51 +110,54 @@ impl Lines {
     }
 }
 
-/// Columns that hold several words, with spaces between them.
-const LISTS: [&str; 3] = ["roles", "scopes", "networks"];
-/// Columns that hold a text.
-const TEXTS: [&str; 8] =
-    ["name", "sha256", "prefix", "environment", "issuer", "subject", "description", "last_four"];
-/// The column that holds a time.
-const EXPIRES_AT: &str = "expires_at";
-
-fn columns(head: &str) -> Result<Vec<String>, String> {
-    let columns = fields(head.trim_start_matches('\u{feff}'))?;
-    let known =
-        |name: &String| LISTS.iter().chain(&TEXTS).chain(&[EXPIRES_AT]).any(|known| known == name);
-    if let Some(unknown) = columns.iter().find(|name| !known(name)) {
-        let all = [&LISTS[..], &TEXTS[..], &[EXPIRES_AT]].concat().join(", ");
-        return Err(format!("unknown column `{unknown}`; known are {all}"));
-    }
-    for name in ["name", "sha256"] {
-        if !columns.iter().any(|column| column == name) {
-            return Err(format!("the column `{name}` is missing"));
+impl Columns {
+    /// The columns that the first line names.
+    fn read(&self, head: &str) -> Result<Vec<String>, String> {
+        let columns = fields(head.trim_start_matches('\u{feff}'))?;
+        let all = [self.texts, self.lists, self.numbers, self.truths].concat();
+        if let Some(unknown) = columns.iter().find(|name| !all.contains(&name.as_str())) {
+            return Err(format!("unknown column `{unknown}`; known are {}", all.join(", ")));
         }
-    }
-    Ok(columns)
-}
-
-/// A record of CSV as a JSON object; empty fields are missing members.
-fn record(columns: &[String], text: &str) -> Result<serde_json::Value, String> {
-    let fields = fields(text)?;
-    if fields.len() != columns.len() {
-        return Err(format!("{} fields, and {} columns", fields.len(), columns.len()));
-    }
-    let mut members = serde_json::Map::new();
-    for (name, field) in columns.iter().zip(fields).filter(|(_, field)| !field.is_empty()) {
-        let value = if LISTS.contains(&name.as_str()) {
-            field.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into()
-        } else if name == EXPIRES_AT {
-            let seconds: Result<u64, _> = field.parse();
-            seconds.map_err(|_| "`expires_at` is no number of seconds".to_owned())?.into()
-        } else {
-            field.into()
-        };
-        if members.insert(name.clone(), value).is_some() {
-            return Err(format!("the column `{name}` stands twice"));
+        for name in self.required {
+            if !columns.iter().any(|column| column == name) {
+                return Err(format!("the column `{name}` is missing"));
+            }
         }
+        Ok(columns)
     }
-    Ok(members.into())
+
+    /// A record as a JSON object; empty fields are missing members.
+    fn record(&self, columns: &[String], text: &str) -> Result<Value, String> {
+        let fields = fields(text)?;
+        if fields.len() != columns.len() {
+            return Err(format!("{} fields, and {} columns", fields.len(), columns.len()));
+        }
+        let mut members = serde_json::Map::new();
+        for (name, field) in columns.iter().zip(fields).filter(|(_, field)| !field.is_empty()) {
+            if members.insert(name.clone(), self.value(name, field)?).is_some() {
+                return Err(format!("the column `{name}` stands twice"));
+            }
+        }
+        Ok(members.into())
+    }
+
+    fn value(&self, name: &str, field: String) -> Result<Value, String> {
+        if self.lists.contains(&name) {
+            return Ok(field.split_whitespace().map(str::to_owned).collect::<Vec<_>>().into());
+        }
+        if self.numbers.contains(&name) {
+            let number: Result<u64, _> = field.parse();
+            return number.map(Value::from).map_err(|_| format!("`{name}` is no whole number"));
+        }
+        if self.truths.contains(&name) {
+            return match field.to_ascii_lowercase().as_str() {
+                "true" | "1" => Ok(true.into()),
+                "false" | "0" => Ok(false.into()),
+                _ => Err(format!("`{name}` is neither true nor false")),
+            };
+        }
+        Ok(field.into())
+    }
 }
 
 /// The fields of a line (RFC 4180 §2), without line breaks in them.
@@ -189,7 +202,17 @@ fn quoted_field(text: &str) -> Result<(String, &str), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lines, MAX_LINE_BYTES, columns, fields};
+    use serde_json::json;
+
+    use super::{Columns, Lines, MAX_LINE_BYTES, fields};
+
+    const KNOWN: Columns = Columns {
+        lists: &["roles"],
+        texts: &["name", "sha256"],
+        numbers: &["expires_at"],
+        truths: &["disabled"],
+        required: &["name", "sha256"],
+    };
 
     #[test]
     fn fields_are_read_as_the_standard_says() {
@@ -204,7 +227,7 @@ mod tests {
         for wrong in ["\"a", "\"a\"b", "a\"b", "a,\"b\"\"", "\"a\" ,b"] {
             assert!(fields(wrong).is_err(), "{wrong}");
         }
-        assert!(columns("name,sha256,colour").is_err() && columns("name").is_err());
+        assert!(KNOWN.read("name,sha256,colour").is_err() && KNOWN.read("name").is_err());
     }
 
     #[test]
@@ -213,24 +236,30 @@ mod tests {
         let file = directory.path().join("keys.csv");
         let long = "x".repeat(MAX_LINE_BYTES + 1);
         let text = format!(
-            "name,sha256,roles,expires_at\r\nci,aa,\"viewer editor\",7\r\n\n\"ci\nb,bb,,soon\nc,cc\n\
-             {long}\nd,dd,,"
+            "name,sha256,roles,expires_at,disabled\r\nci,aa,\"viewer editor\",7,True\r\n\n\"ci\n\
+             b,bb,,soon,\nc,cc\n{long}\nd,dd,,,\ne,ee,,,perhaps\n"
         );
         std::fs::write(&file, text).unwrap();
-        let mut lines = Lines::open(&file, Some("acme_")).unwrap();
+        let mut lines = Lines::open(&file, &KNOWN).unwrap();
         let mut found = Vec::new();
         while let Some((line, read)) = lines.next().unwrap() {
-            found.push((line, read.map(|key| (key.name, key.prefix, key.roles.len()))));
+            found.push((line, read));
         }
-        let key = |name: &str, roles| Ok((name.to_owned(), "acme_".to_owned(), roles));
+        let key = |value: serde_json::Value| Ok(value);
         let problem = |text: &str| Err(text.to_owned());
         let expected = [
-            (2, key("ci", 2)),
+            (
+                2,
+                key(
+                    json!({"name": "ci", "sha256": "aa", "roles": ["viewer", "editor"], "expires_at": 7, "disabled": true}),
+                ),
+            ),
             (4, problem("a field has no closing quote")),
-            (5, problem("`expires_at` is no number of seconds")),
-            (6, problem("2 fields, and 4 columns")),
+            (5, problem("`expires_at` is no whole number")),
+            (6, problem("2 fields, and 5 columns")),
             (7, problem("longer than 65536 bytes")),
-            (8, key("d", 0)),
+            (8, key(json!({"name": "d", "sha256": "dd"}))),
+            (9, problem("`disabled` is neither true nor false")),
         ];
         assert_eq!(found, expected);
     }
