@@ -89,7 +89,8 @@ fn every_test_that_the_features_name_exists() {
 
 #[test]
 fn what_is_locked_comes_from_any_registry_and_by_its_hash() {
-    let npm: Value = serde_json::from_str(&read("host-tests/javascript/package-lock.json")).unwrap();
+    let npm: Value =
+        serde_json::from_str(&read("host-tests/javascript/package-lock.json")).unwrap();
     for (name, package) in npm["packages"].as_object().unwrap() {
         assert!(package["resolved"].is_null(), "{name} names a registry");
         assert!(name.is_empty() || package["integrity"].is_string(), "{name} has no hash");
