@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::oauth::TokenService;
 use crate::policy::PolicyDesk;
+use crate::social::SocialVault;
 use crate::usage::UsageRecorder;
 
 /// The state behind every request.
@@ -32,6 +33,8 @@ pub struct App {
     pub families: Arc<Families>,
     /// OAuth clients and their tokens.
     pub oauth: TokenService,
+    /// The tokens of users at providers.
+    pub social: SocialVault,
     /// Users.
     pub accounts: Arc<Accounts>,
     /// What filters are told.

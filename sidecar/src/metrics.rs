@@ -14,11 +14,13 @@ pub use accounts::AccountMetrics;
 pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
+pub use signing_keys::SigningKeyMetrics;
 
 mod accounts;
 mod families;
 mod feed;
 mod issuers;
+mod signing_keys;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// The sidecar's own signing keys.
+    pub signing_keys: SigningKeyMetrics,
     /// Users.
     pub accounts: AccountMetrics,
     /// Counts of the use of API keys that there was no room for.
@@ -117,6 +121,7 @@ impl Metrics {
             families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            signing_keys: SigningKeyMetrics::default(),
             accounts: AccountMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
@@ -160,6 +165,7 @@ impl Metrics {
         metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.signing_keys.register(registry);
         metrics.accounts.register(registry);
         metrics.register_api_keys();
         metrics.register_store();

@@ -6,9 +6,9 @@ mod check;
 mod client;
 mod envoy;
 mod init;
-mod lines;
+mod input;
+mod keys;
 mod office;
-mod problems;
 mod revocation;
 mod role;
 mod serve;
@@ -87,9 +87,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Client(client) => client::run(client),
         Command::User(user) => user::run(user),
-        Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

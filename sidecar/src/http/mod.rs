@@ -6,6 +6,7 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod admin_social;
 mod admin_users;
 mod auth;
 mod body;
@@ -14,11 +15,13 @@ mod endpoint;
 mod extract;
 mod internal;
 mod internal_feed;
+mod jwks;
 mod listener;
 mod oauth;
 mod observe;
 mod problem;
 mod public;
+mod social;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -62,6 +65,8 @@ fn endpoints() -> Vec<Endpoint> {
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
         admin_sessions::endpoints(),
+        admin_social::endpoints(),
+        social::endpoints(),
         admin_users::endpoints(),
     ]
     .into_iter()

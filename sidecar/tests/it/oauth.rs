@@ -299,3 +299,25 @@ fn a_token_that_comes_back_later_ends_the_login_and_is_recorded() {
     let reuse = reuse.unwrap();
     assert_eq!((&reuse["subject"], &reuse["client_id"]), (&json!("usr_alice"), &json!("app")));
 }
+
+#[test]
+fn the_printed_envoy_configuration_routes_to_the_token_service_and_the_first_policy_lets_pass() {
+    let home = Home::new();
+    // Nobody knows the port that a test listens on.
+    let without = home.done(&["envoy", "config"]);
+    assert!(!without.contains("wardgate_token_service"));
+    home.edit("listen: 127.0.0.1:0", "listen: 0.0.0.0:8180");
+    let config = home.done(&["envoy", "config"]);
+    for piece in [
+        "- match: {prefix: \"/oauth2/\"}\n                route: {cluster: wardgate_token_service}",
+        "- match: {path: \"/.well-known/oauth-authorization-server\"}",
+        "socket_address: {address: \"127.0.0.1\", port_value: 8180}",
+    ] {
+        assert!(config.contains(piece), "{config}");
+    }
+    assert!(!config.contains("/metrics"));
+    // The upstream gets what is left.
+    assert!(config.find("/oauth2/") < config.find("match: {prefix: \"/\"}"));
+    let off = home.done(&["envoy", "config", "--no-token-service"]);
+    assert_eq!(off, without);
+}

@@ -21,7 +21,7 @@ fn told(home: &Home, arguments: &[&str], lines: &[&str]) -> Output {
     command.args(arguments).env("WARDGATE_CONFIG", home.path("wardgate.yaml"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let text = lines.join("\n");
     // A command that does not want to know may have ended.
     let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
     child.wait_with_output().unwrap()
@@ -82,7 +82,7 @@ fn a_user_lives_by_command_with_and_without_a_running_sidecar() {
     live(&home, "alice");
     let mut sidecar = home.serve();
     live(&home, "bob");
-    let metrics = String::from_utf8(get(sidecar.public, "/metrics").body).unwrap();
+    let metrics = String::from_utf8(get(&sidecar, "/metrics").body).unwrap();
     assert!(metrics.contains("wardgate_logins_total{result=\"password-wrong\"} 1"), "{metrics}");
     let audit = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
     for decision in ["user-created", "user-disabled", "user-password-changed", "login-failed"] {

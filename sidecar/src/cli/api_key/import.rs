@@ -2,21 +2,20 @@
 //! batches. A million lines need a page of memory, and 32 bytes a line to find what stands twice.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
 use wardgate_core::feed::Fingerprint;
 
 use crate::cli::arguments::{Format, ImportApiKeys as Asked};
-use crate::cli::lines::{Columns, Lines, MAX_LINE_BYTES};
+use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
 use crate::cli::office::{Office, reach};
-use crate::cli::problems::Problems;
 use crate::cli::{Failure, loaded, note, show};
 use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
 
 /// Where batches go.
 const PATH: &str = "/admin/v1/api-key-imports";
+
 /// The columns of CSV.
 const COLUMNS: Columns = Columns {
     lists: &["roles", "scopes", "networks"],
@@ -34,10 +33,6 @@ const COLUMNS: Columns = Columns {
     truths: &[],
     required: &["name", "sha256"],
 };
-/// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
-const MAX_BATCH_BYTES: usize = 200_000;
-/// How often progress is told.
-const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What became of the file.
 #[derive(Debug, Default, Serialize)]
@@ -85,8 +80,8 @@ fn look_through(asked: &Asked) -> Result<u64, Failure> {
     let mut problems = Problems::default();
     let (mut keys, mut names) = (HashSet::new(), HashSet::new());
     let mut total = 0_u64;
-    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
-    while let Some((line, read)) = lines.next()? {
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    while let Some((line, read)) = records.next()? {
         total = total.saturating_add(1);
         let checked = read.and_then(|record| {
             let key = key(record, asked)?;
@@ -117,11 +112,11 @@ async fn import(
     total: u64,
 ) -> Result<(Summary, Problems), Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
-    let mut batch = Batch::default();
-    let (mut done, mut told) = (0_u64, Instant::now());
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    let mut batch = Batch::new(MAX_IMPORT_BATCH, MAX_LINE_BYTES);
+    let (mut done, mut progress) = (0_u64, Progress::new());
     loop {
-        let next = lines.next()?;
+        let next = records.next()?;
         let ended = next.is_none();
         if let Some((line, read)) = next {
             // Checked before; a file that changed meanwhile is told of.
@@ -133,15 +128,12 @@ async fn import(
         if !batch.is_full() && !ended {
             continue;
         }
-        let size = u64::try_from(batch.keys.len()).unwrap_or(u64::MAX);
-        let imported = batch.send(office, &mut problems).await?;
+        let size = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let imported = send(&mut batch, office, &mut problems).await?;
         summary.imported = summary.imported.saturating_add(imported.imported);
         summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
         done = done.saturating_add(size);
-        if told.elapsed() >= PROGRESS {
-            note(&format!("{done} of {total}"));
-            told = Instant::now();
-        }
+        progress.tell(|| format!("{done} of {total}"));
         if ended {
             summary.problems = problems.count;
             return Ok((summary, problems));
@@ -149,46 +141,23 @@ async fn import(
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    keys: Vec<ImportApiKey>,
-    lines: Vec<u64>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, line: u64, key: ImportApiKey) {
-        let bytes = serde_json::to_vec(&key).map_or(0, |bytes| bytes.len());
-        self.bytes = self.bytes.saturating_add(bytes).saturating_add(1);
-        self.keys.push(key);
-        self.lines.push(line);
+/// Sends what is in a batch, if there is anything, and empties it.
+async fn send(
+    batch: &mut Batch<ImportApiKey>,
+    office: &Office,
+    problems: &mut Problems,
+) -> Result<Imported, Failure> {
+    let (api_keys, lines) = batch.take();
+    if api_keys.is_empty() {
+        return Ok(Imported::default());
     }
-
-    fn is_full(&self) -> bool {
-        // One line more must fit.
-        self.keys.len() >= MAX_IMPORT_BATCH
-            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(MAX_LINE_BYTES)
+    let batch = ImportApiKeys { api_keys };
+    let imported: Imported = match office {
+        Office::Running(admin) => admin.post(PATH, &batch).await?,
+        Office::Direct(desk) => desk.import_api_keys(batch).await.map_err(Failure::failed)?,
+    };
+    for problem in &imported.problems {
+        problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
     }
-
-    /// Sends what is in it, if there is anything, and empties it.
-    async fn send(
-        &mut self,
-        office: &Office,
-        problems: &mut Problems,
-    ) -> Result<Imported, Failure> {
-        self.bytes = 0;
-        let lines = std::mem::take(&mut self.lines);
-        let batch = ImportApiKeys { api_keys: std::mem::take(&mut self.keys) };
-        if batch.api_keys.is_empty() {
-            return Ok(Imported::default());
-        }
-        let imported: Imported = match office {
-            Office::Running(admin) => admin.post(PATH, &batch).await?,
-            Office::Direct(desk) => desk.import_api_keys(batch).await.map_err(Failure::failed)?,
-        };
-        for problem in &imported.problems {
-            problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
-        }
-        Ok(imported)
-    }
+    Ok(imported)
 }

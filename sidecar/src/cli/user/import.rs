@@ -3,7 +3,6 @@
 //! twice.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wardgate_core::feed::Fingerprint;
@@ -11,16 +10,11 @@ use wardgate_core::feed::Fingerprint;
 use super::{Register, register};
 use crate::accounts::{ImportUser, ImportUsers, ImportedUsers, MAX_IMPORT_BATCH, UserName};
 use crate::cli::arguments::{Format, ImportUsers as Asked};
-use crate::cli::lines::{Columns, Lines, MAX_LINE_BYTES};
-use crate::cli::problems::Problems;
+use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
 use crate::cli::{Failure, loaded, note, show};
 
 /// Where batches go.
 const PATH: &str = "/admin/v1/user-imports";
-/// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
-const MAX_BATCH_BYTES: usize = 200_000;
-/// How often progress is told.
-const PROGRESS: Duration = Duration::from_secs(2);
 /// The columns of CSV.
 const COLUMNS: Columns = Columns {
     lists: &["roles", "groups"],
@@ -74,8 +68,8 @@ fn look_through(asked: &Asked) -> Result<u64, Failure> {
     let mut problems = Problems::default();
     let (mut names, mut ids) = (HashSet::new(), HashSet::new());
     let mut total = 0_u64;
-    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
-    while let Some((line, read)) = lines.next()? {
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    while let Some((line, read)) = records.next()? {
         total = total.saturating_add(1);
         let user = match read.and_then(user) {
             Ok(user) => user,
@@ -110,11 +104,11 @@ async fn pass(
     check: bool,
 ) -> Result<Summary, Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut lines = Lines::open(&asked.file, &COLUMNS)?;
-    let mut batch = Batch { check, ..Batch::default() };
-    let (mut done, mut told) = (0_u64, Instant::now());
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    let mut batch = Batch::new(MAX_IMPORT_BATCH, MAX_LINE_BYTES);
+    let (mut done, mut progress) = (0_u64, Progress::new());
     loop {
-        let next = lines.next()?;
+        let next = records.next()?;
         let ended = next.is_none();
         if let Some((line, read)) = next {
             // Checked before; a file that changed meanwhile is told of.
@@ -126,18 +120,17 @@ async fn pass(
         if !batch.is_full() && !ended {
             continue;
         }
-        done = done.saturating_add(u64::try_from(batch.users.len()).unwrap_or(u64::MAX));
-        let imported = batch.send(register, &mut problems).await?;
+        done = done.saturating_add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
+        let imported = send(&mut batch, check, register, &mut problems).await?;
         summary.imported = summary.imported.saturating_add(imported.imported);
         summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
-        if told.elapsed() >= PROGRESS {
-            note(&format!("{} {done} of {total}", if check { "looked at" } else { "imported" }));
-            told = Instant::now();
-        }
+        let what = if check { "looked at" } else { "imported" };
+        progress.tell(|| format!("{what} {done} of {total}"));
         if ended {
             break;
         }
     }
+    drop(progress);
     if problems.count == 0 {
         return Ok(summary);
     }
@@ -150,47 +143,24 @@ async fn pass(
     Err(problems.failure(&what))
 }
 
-#[derive(Default)]
-struct Batch {
+/// Sends what is in a batch, if there is anything, and empties it.
+async fn send(
+    batch: &mut Batch<ImportUser>,
     check: bool,
-    users: Vec<ImportUser>,
-    lines: Vec<u64>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, line: u64, user: ImportUser) {
-        let bytes = serde_json::to_vec(&user).map_or(0, |bytes| bytes.len());
-        self.bytes = self.bytes.saturating_add(bytes).saturating_add(1);
-        self.users.push(user);
-        self.lines.push(line);
+    register: &Register,
+    problems: &mut Problems,
+) -> Result<ImportedUsers, Failure> {
+    let (users, lines) = batch.take();
+    if users.is_empty() {
+        return Ok(ImportedUsers::default());
     }
-
-    fn is_full(&self) -> bool {
-        // One line more must fit.
-        self.users.len() >= MAX_IMPORT_BATCH
-            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(MAX_LINE_BYTES)
+    let batch = ImportUsers { users, check };
+    let imported: ImportedUsers = match register {
+        Register::Running(admin) => admin.post(PATH, &batch).await?,
+        Register::Direct(accounts) => accounts.import(batch).await.map_err(Failure::failed)?,
+    };
+    for problem in &imported.problems {
+        problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
     }
-
-    /// Sends what is in it, if there is anything, and empties it.
-    async fn send(
-        &mut self,
-        register: &Register,
-        problems: &mut Problems,
-    ) -> Result<ImportedUsers, Failure> {
-        self.bytes = 0;
-        let lines = std::mem::take(&mut self.lines);
-        let batch = ImportUsers { users: std::mem::take(&mut self.users), check: self.check };
-        if batch.users.is_empty() {
-            return Ok(ImportedUsers::default());
-        }
-        let imported: ImportedUsers = match register {
-            Register::Running(admin) => admin.post(PATH, &batch).await?,
-            Register::Direct(accounts) => accounts.import(batch).await.map_err(Failure::failed)?,
-        };
-        for problem in &imported.problems {
-            problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
-        }
-        Ok(imported)
-    }
+    Ok(imported)
 }

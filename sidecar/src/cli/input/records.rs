@@ -1,75 +1,62 @@
-//! The lines of a file of records: JSON lines, or CSV (RFC 4180, one line a record).
+//! The records of a file: JSON lines, or CSV (RFC 4180, one line a record).
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::TextLines;
+use crate::cli::Failure;
 
 /// Longest line: a record has at most 16 KiB.
-pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Lines of one file. Beyond, what is kept to find what stands twice is no longer small.
-const MAX_LINES: u64 = 10_000_000;
+pub(in crate::cli) const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// The columns that CSV may have.
-pub(super) struct Columns {
+pub(in crate::cli) struct Columns {
     /// Those that hold several words, with spaces between them.
-    pub(super) lists: &'static [&'static str],
+    pub(in crate::cli) lists: &'static [&'static str],
     /// Those that hold a text.
-    pub(super) texts: &'static [&'static str],
+    pub(in crate::cli) texts: &'static [&'static str],
     /// Those that hold a whole number.
-    pub(super) numbers: &'static [&'static str],
+    pub(in crate::cli) numbers: &'static [&'static str],
     /// Those that hold `true` or `false`.
-    pub(super) truths: &'static [&'static str],
+    pub(in crate::cli) truths: &'static [&'static str],
     /// Those that must be there.
-    pub(super) required: &'static [&'static str],
+    pub(in crate::cli) required: &'static [&'static str],
 }
 
 /// The records of a file, one after the other.
-pub(super) struct Lines {
-    reader: BufReader<File>,
-    shown: String,
+pub(in crate::cli) struct Records {
+    texts: TextLines,
     known: &'static Columns,
     /// The columns, if it is CSV.
     columns: Option<Vec<String>>,
-    line: u64,
 }
 
 /// A record with its line, or what is wrong with the line.
-type Line = (u64, Result<Value, String>);
+type Record = (u64, Result<Value, String>);
 
-impl Lines {
-    pub(super) fn open(file: &Path, known: &'static Columns) -> Result<Self, Failure> {
-        let shown = file.display().to_string();
-        let opened =
-            File::open(file).map_err(|error| Failure::Failed(format!("{shown}: {error}")))?;
-        let reader = BufReader::new(opened);
-        let mut lines = Self { reader, shown, known, columns: None, line: 0 };
+impl Records {
+    /// Those of a file; it is CSV if its name ends in `.csv`.
+    pub(in crate::cli) fn open(file: &Path, known: &'static Columns) -> Result<Self, Failure> {
+        let texts = TextLines::open(file, MAX_LINE_BYTES)?;
+        let mut records = Self { texts, known, columns: None };
         if file.extension().is_some_and(|name| name.eq_ignore_ascii_case("csv")) {
-            let head = lines.text()?.unwrap_or_else(|| Ok(String::new()));
-            let columns = head.and_then(|head| known.read(&head));
-            lines.columns = Some(columns.map_err(|problem| lines.failure(&problem))?);
+            let head = records.texts.next()?;
+            let columns = head.unwrap_or_else(|| Ok(String::new().into()));
+            let columns = columns.and_then(|head| known.read(&head));
+            records.columns = Some(columns.map_err(|problem| records.texts.failure(&problem))?);
         }
-        Ok(lines)
-    }
-
-    fn failure(&self, problem: &str) -> Failure {
-        Failure::Failed(format!("{}: line {}: {problem}", self.shown, self.line))
+        Ok(records)
     }
 
     /// The next record; `None` at the end. Empty lines are skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
+    pub(in crate::cli) fn next(&mut self) -> Result<Option<Record>, Failure> {
         loop {
-            let Some(text) = self.text()? else { return Ok(None) };
-            if self.line > MAX_LINES {
-                return Err(self.failure("more than 10,000,000 lines; split the file"));
-            }
+            let Some(text) = self.texts.next()? else { return Ok(None) };
             if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
                 continue;
             }
-            return Ok(Some((self.line, text.and_then(|text| self.record(&text)))));
+            return Ok(Some((self.texts.line(), text.and_then(|text| self.record(&text)))));
         }
     }
 
@@ -78,35 +65,6 @@ impl Lines {
             Some(columns) => self.known.record(columns, text),
             None => serde_json::from_str(text).map_err(|error| error.to_string()),
         }
-    }
-
-    /// The next line without its end. One that is too long is read past.
-    fn text(&mut self) -> Result<Option<Result<String, String>>, Failure> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let mut long = false;
-        loop {
-            let mut part = Vec::new();
-            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut part);
-            let read = read.map_err(|error| Failure::Failed(format!("{}: {error}", self.shown)))?;
-            if read == 0 && bytes.is_empty() && !long {
-                return Ok(None);
-            }
-            let ended = part.ends_with(b"\n") || read == 0;
-            long |= !ended && part.len() > MAX_LINE_BYTES;
-            if !long {
-                bytes.extend_from_slice(&part);
-            }
-            if ended || !long {
-                break;
-            }
-        }
-        self.line = self.line.saturating_add(1);
-        if long {
-            return Ok(Some(Err(format!("longer than {MAX_LINE_BYTES} bytes"))));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned());
-        Ok(Some(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned())))
     }
 }
 
@@ -204,7 +162,7 @@ fn quoted_field(text: &str) -> Result<(String, &str), String> {
 mod tests {
     use serde_json::json;
 
-    use super::{Columns, Lines, MAX_LINE_BYTES, fields};
+    use super::{Columns, MAX_LINE_BYTES, Records, fields};
 
     const KNOWN: Columns = Columns {
         lists: &["roles"],
@@ -240,7 +198,7 @@ mod tests {
              b,bb,,soon,\nc,cc\n{long}\nd,dd,,,\ne,ee,,,perhaps\n"
         );
         std::fs::write(&file, text).unwrap();
-        let mut lines = Lines::open(&file, &KNOWN).unwrap();
+        let mut lines = Records::open(&file, &KNOWN).unwrap();
         let mut found = Vec::new();
         while let Some((line, read)) = lines.next().unwrap() {
             found.push((line, read));
