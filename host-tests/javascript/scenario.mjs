@@ -147,6 +147,19 @@ async function revoking(adapter) {
   await step('revocation of nonsense is no error', null, () => connection.revoke('nonsense'))
 }
 
+async function leaving(adapter) {
+  const { client_id, client_secret } = clients.first_party
+  const connection = await adapter.connect(clients.first_party)
+  const { body: pair } = await login({ client_id, client_secret, name: user.name, password: user.password })
+  await step('logout', 204, async () => {
+    const body = JSON.stringify({ refresh_token: pair.refresh_token })
+    const headers = { 'content-type': 'application/json' }
+    return (await fetch(`${settings.issuer}/auth/logout`, { method: 'POST', headers, body })).status
+  })
+  await step('ends the family', '400 invalid_grant', () => connection.refresh(pair.refresh_token))
+  await step('and its access tokens', 401, () => until(401, async () => (await connection.resource(pair.access_token)).status))
+}
+
 async function exchanging(adapter) {
   const app = clients.first_party
   const service = await adapter.connect(clients.exchanger)
@@ -256,6 +269,7 @@ export async function run(adapter) {
   await gate(adapter)
   await refreshing(adapter)
   await revoking(adapter)
+  await leaving(adapter)
   await exchanging(adapter)
   await bound(adapter)
   if (adapter.alsoByHand) await provenByHand()
