@@ -53,7 +53,7 @@ fn life() -> Vec<Endpoint> {
         .fails(StatusCode::BAD_REQUEST, &["invalid"])
         .fails(StatusCode::CONFLICT, &["changed"])
         .runs(import),
-        of_user(endpoint::get("/admin/v1/users/{id}", admin, "Shows a user."))
+        of_user(endpoint::get("/admin/v1/users/{user}", admin, "Shows a user."))
             .answers::<User>(StatusCode::OK, "The user, without the password.")
             .runs(show),
     ]
@@ -64,14 +64,14 @@ fn changes() -> Vec<Endpoint> {
     let admin = Requirement::AdminSocket;
     let conflict = StatusCode::CONFLICT;
     vec![
-        of_user(endpoint::patch("/admin/v1/users/{id}", admin, "Changes a user (RFC 7396)."))
+        of_user(endpoint::patch("/admin/v1/users/{user}", admin, "Changes a user (RFC 7396)."))
             .json::<UpdateUser>()
             .answers::<User>(StatusCode::OK, "The user as they are now.")
             .fails(StatusCode::BAD_REQUEST, &["invalid"])
             .fails(conflict, &["changed", "name-taken"])
             .runs(update),
         of_user(endpoint::delete(
-            "/admin/v1/users/{id}",
+            "/admin/v1/users/{user}",
             admin,
             "Forgets a user and ends what they were issued.",
         ))
@@ -79,7 +79,7 @@ fn changes() -> Vec<Endpoint> {
         .fails(conflict, &["changed"])
         .runs(delete),
         hashing(of_user(endpoint::post(
-            "/admin/v1/users/{id}/password",
+            "/admin/v1/users/{user}/password",
             admin,
             "Sets the password of a user and ends what they were issued.",
         )))
@@ -92,12 +92,12 @@ fn changes() -> Vec<Endpoint> {
         .header("Retry-After", "When to try again, in seconds.")
         .runs(set_password),
         action(
-            "/admin/v1/users/{id}/disable",
+            "/admin/v1/users/{user}/disable",
             "Keeps a user from logging in and ends what they were issued.",
         )
         .runs(disable),
-        action("/admin/v1/users/{id}/enable", "Lets a disabled user log in again.").runs(enable),
-        action("/admin/v1/users/{id}/logout", "Ends everything that a user was issued.")
+        action("/admin/v1/users/{user}/enable", "Lets a disabled user log in again.").runs(enable),
+        action("/admin/v1/users/{user}/logout", "Ends everything that a user was issued.")
             .runs(log_out),
     ]
 }
@@ -105,7 +105,7 @@ fn changes() -> Vec<Endpoint> {
 /// What all endpoints of one user have.
 fn of_user(declaration: Declaration) -> Declaration {
     declaration
-        .parameter("id", "The id or the name of the user.")
+        .parameter("user", "The name or the id of the user.")
         .fails(StatusCode::NOT_FOUND, &["user-unknown"])
 }
 
@@ -122,7 +122,7 @@ fn action(path: &'static str, summary: &'static str) -> Declaration {
         .fails(StatusCode::CONFLICT, &["changed"])
 }
 
-/// Body of `POST /admin/v1/users/{id}/password`.
+/// Body of `POST /admin/v1/users/{user}/password`.
 #[derive(Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetPassword {

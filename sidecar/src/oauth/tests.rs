@@ -38,6 +38,8 @@ pub(super) struct World {
     _directory: tempfile::TempDir,
     pub(super) clock: Clock,
     pub(super) service: TokenService,
+    store: Arc<dyn Store>,
+    keys: StoreKeys,
 }
 
 pub(super) fn object(value: Value) -> Map<String, Value> {
@@ -52,8 +54,14 @@ impl World {
         let path = directory.path().join("store.redb");
         let store = Embedded::open_with(&path, clock.clone(), Random::system()).unwrap();
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
-        let service = service(Arc::new(store), &keys, &clock, section).await;
-        Self { _directory: directory, clock, service }
+        let store: Arc<dyn Store> = Arc::new(store);
+        let service = service(Arc::clone(&store), &keys, &clock, section).await;
+        Self { _directory: directory, clock, service, store, keys }
+    }
+
+    /// A second sidecar on the same store.
+    pub(super) async fn other_sidecar(&self) -> TokenService {
+        service(Arc::clone(&self.store), &self.keys, &self.clock, json!({})).await
     }
 
     pub(super) async fn client(&self, members: Value) -> CreatedClient {
@@ -77,8 +85,8 @@ impl World {
     }
 }
 
-/// A second sidecar on the same store.
-pub(super) async fn service(
+/// A sidecar on a store.
+async fn service(
     store: Arc<dyn Store>,
     keys: &StoreKeys,
     clock: &Clock,
