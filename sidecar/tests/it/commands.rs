@@ -98,8 +98,8 @@ fn all_problems_of_configuration_and_policy_are_printed_with_their_lines() {
         let text = String::from_utf8(output.stderr).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (line, piece) in lines.iter().zip([
-            "wardgate.yaml:5:1: listen: expected an IP address and port",
-            "wardgate.yaml:6:1: listen_too: unknown key",
+            "wardgate.yaml:6:1: listen: expected an IP address and port",
+            "wardgate.yaml:7:1: listen_too: unknown key",
             "secrets.feed_secret_file: ",
             "log.level: expected one of error, warn, info, debug",
             "policy.yaml:1:1: version: expected whole number from 1 to 1, found 2",
