@@ -4,6 +4,7 @@
 mod api_keys;
 pub(crate) mod revocations;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
 use crate::store::records::{StoredSigningKey, secrets, signing_keys as stored_signing_keys};
 use crate::store::{Store, StoreError, StoreStat};
+use crate::usage::UsageRecorder;
 
 /// Store, keys and settings behind every answer.
 pub struct Desk {
@@ -39,6 +41,7 @@ pub struct Desk {
     issuer: IssuerSection,
     api_keys: ApiKeysSection,
     store_keys: StoreKeys,
+    usage: Option<Arc<UsageRecorder>>,
 }
 
 /// Why the desk cannot be opened.
@@ -81,7 +84,17 @@ impl Desk {
         let digest_key = store_keys.open(context, &stands)?;
         let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
         let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
-        Ok(Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys })
+        Ok(Self {
+            clock,
+            random,
+            store,
+            keys,
+            digest_key,
+            issuer,
+            api_keys,
+            store_keys,
+            usage: None,
+        })
     }
 
     /// With these settings for the life of API keys.

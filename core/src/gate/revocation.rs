@@ -33,7 +33,6 @@ impl Marks {
         let issuer = || token.issuer().to_owned();
         let claim = |name: &str| token.claims().get(name).and_then(|value| value.as_str());
         let digest = digest::digest(&digest::SHA256, unverified.signing_input());
-        let client = claim("client_id").or_else(|| claim("azp"));
         let targets = [
             Some(RevocationTarget::TokenDigest { digest: base64url::encode(digest.as_ref()) }),
             token
@@ -44,7 +43,8 @@ impl Marks {
                 session: session.to_owned(),
             }),
             Some(subject(token.issuer(), token.subject())),
-            client
+            token
+                .client_id()
                 .map(|id| RevocationTarget::Client { issuer: issuer(), client_id: id.to_owned() }),
             token
                 .key_id()

@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod api_key;
+mod usage;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use usage::{UsageBy, UsageOfTokens};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -149,6 +151,13 @@ Examples:
   wardgate token revoke --issuer https://auth.example.com --token-id 4f5c… --reason leaked
   wardgate token revoke --issuer https://auth.example.com --subject alice")]
     Revoke(RevokeToken),
+    /// Shows how often tokens were issued, used, refreshed and denied.
+    #[command(after_help = "\
+Examples:
+  wardgate token usage
+  wardgate token usage --by client --days 7
+  wardgate token usage --by user --output json")]
+    Usage(UsageOfTokens),
 }
 
 #[derive(Args, Debug)]

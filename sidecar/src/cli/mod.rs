@@ -12,6 +12,7 @@ mod serve;
 mod show;
 mod store;
 mod token;
+mod token_usage;
 
 use std::fmt;
 use std::io::Write as _;

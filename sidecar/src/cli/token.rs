@@ -4,13 +4,14 @@ use serde_json::{Map, Value};
 
 use super::arguments::{Format, IssueToken, Keys, Token};
 use super::office::{Office, reach};
-use super::{Failure, loaded, print, revocation, runtime, show};
+use super::{Failure, loaded, print, revocation, runtime, show, token_usage};
 use crate::desk::{IssuedToken, SigningKeyList, TokenRequest};
 
 pub(super) fn run(token: Token) -> Result<(), Failure> {
     match token {
         Token::Issue(asked) => runtime()?.block_on(issue(asked)),
         Token::Revoke(asked) => runtime()?.block_on(revocation::revoke(asked)),
+        Token::Usage(asked) => runtime()?.block_on(token_usage::run(&asked)),
     }
 }
 

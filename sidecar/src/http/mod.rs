@@ -4,6 +4,7 @@
 mod admin;
 mod admin_policy;
 mod admin_revocations;
+mod admin_usage;
 mod body;
 mod connection;
 mod endpoint;
@@ -52,6 +53,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin::endpoints(),
         admin_policy::endpoints(),
         admin_revocations::endpoints(),
+        admin_usage::endpoints(),
     ]
     .into_iter()
     .flatten()
