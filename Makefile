@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := .tools
+PYTHON := $(TOOLS)/python
 ENVOY_VERSION := 1.40.0
 PINNED_ENVOY := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy
 # A path, or `docker` to run the image ENVOY_IMAGE.
@@ -35,13 +36,13 @@ demo: wasm $(ENVOY_NEEDS) ## Start sidecar, upstream and Envoy with the filter, 
 
 ##@ Tests
 .PHONY: test
-test: wasm redis-server $(ENVOY_NEEDS) ## Run every test: core, sidecar, the wasm file under wasmtime and in a real Envoy
+test: wasm redis-server python javascript $(ENVOY_NEEDS) ## Run every test: core, sidecar, the wasm file under wasmtime and in a real Envoy
 	cargo build --locked -p wardgate
 	cargo test --locked --workspace
 
 .PHONY: soak
-soak: wasm redis-server iproute2 $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, CHAOS_SECONDS=s)
-	$(TARGET)/release/soak $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
+soak: wasm redis-server iproute2 python $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, show 1,000,000 tokens to others' libraries, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, TOKENS=n, CHAOS_SECONDS=s)
+	$(TARGET)/release/soak $(if $(TOKENS),--tokens $(TOKENS)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
 
 .PHONY: bench
 bench: wasm redis-server $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)
@@ -103,6 +104,13 @@ wasm: clang rust ## Build target/wardgate.wasm, the filter
 	touch $(WASM)
 	echo "$(WASM): $$(stat -c %s $(WASM)) bytes"
 
+.PHONY: python-lock
+python-lock: ## Lock what host-tests/python/requirements.in asks for, with hashes (needs uv)
+	cd host-tests/python
+	{ echo "# Made from requirements.in by \`make python-lock\`. Only files with these hashes are installed."; \
+	  uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --no-header requirements.in; } >requirements.new
+	mv requirements.new requirements.txt
+
 .PHONY: release
 release: ## Build the binaries: wardgate, and demo, bench and soak
 	cargo build --locked --release -p wardgate -p wardgate-host-tests --no-default-features --bins
@@ -159,6 +167,32 @@ clang:
 .PHONY: redis-server
 redis-server:
 	command -v "$${REDIS_SERVER:-redis-server}" >/dev/null || $(call install,redis-server)
+
+# The libraries of others that the tests ask, in an environment of their own. Anew when the list has
+# changed, or the Python that it was made with is gone.
+.PHONY: python
+python:
+	if [ $(PYTHON)/ready -nt host-tests/python/requirements.txt ] && $(PYTHON)/bin/python3 -c 'import jwt' 2>/dev/null; then exit; fi
+	python3 -m pip --version >/dev/null 2>&1 || $(call install,python3-pip)
+	echo "installing host-tests/python/requirements.txt into $(PYTHON), a few seconds"
+	rm -rf $(PYTHON)
+	# Without pip of its own: that part of venv is a package of its own on Debian.
+	python3 -m venv --without-pip $(PYTHON)
+	python3 -m pip --python $(PYTHON) install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r host-tests/python/requirements.txt
+	touch $(PYTHON)/ready
+
+# The OAuth clients and the web framework of others that the tests run.
+.PHONY: javascript
+javascript:
+	if ! { command -v node && command -v npm; } >/dev/null; then $(call install,nodejs npm); fi
+	if ! node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+major > 20 || (+major === 20 && +minor >= 19) ? 0 : 1)'; then
+		echo "Node.js $$(node --version) is too old for these clients: 20.19 or newer is needed (https://nodejs.org)" >&2; exit 1
+	fi
+	cd host-tests/javascript
+	if [ node_modules/ready -nt package-lock.json ]; then exit; fi
+	echo "installing host-tests/javascript/package-lock.json, a few seconds"
+	npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch node_modules/ready
 
 # Only root can make networks; others hear from `soak` what it does without.
 .PHONY: iproute2

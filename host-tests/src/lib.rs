@@ -6,6 +6,8 @@ pub mod envoy;
 pub mod feed;
 pub mod mesh;
 pub mod network;
+pub mod oracle;
+pub mod python;
 pub mod soak;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]

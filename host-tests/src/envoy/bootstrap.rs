@@ -146,6 +146,11 @@ pub fn socket_cluster(name: &str, socket: &Path) -> Value {
     over_http2(endpoint_cluster(name, &json!({"pipe": {"path": socket}})))
 }
 
+/// A cluster behind a Unix socket, spoken to by HTTP/1.1.
+pub fn unix_cluster(name: &str, socket: &Path) -> Value {
+    endpoint_cluster(name, &json!({"pipe": {"path": socket}}))
+}
+
 fn endpoint_cluster(name: &str, address: &Value) -> Value {
     json!({
         "name": name,

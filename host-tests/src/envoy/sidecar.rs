@@ -263,7 +263,12 @@ impl Sidecar {
         socket_cluster(SIDECAR_CLUSTER, &self.directory.join("run/internal.sock"))
     }
 
-    fn envoy_config(
+    /// What `wardgate envoy config` prints, for an Envoy in front of `upstream`.
+    ///
+    /// # Errors
+    ///
+    /// When the command fails.
+    pub fn envoy_config(
         &self,
         listen: SocketAddr,
         admin: SocketAddr,

@@ -11,6 +11,7 @@
     reason = "everything here is a test, helpers included"
 )]
 
+mod axum_service;
 mod cases_core;
 mod chaos;
 mod docker_compose;
@@ -24,7 +25,9 @@ mod envoy_soak;
 mod envoy_support;
 mod generated;
 mod manifests;
+mod oracle;
 mod policy_files;
+mod services;
 mod tidy;
 mod wasm_abi;
 mod wasm_audit;

@@ -212,7 +212,7 @@ fn a_sidecar_with_a_master_that_is_cut_off_does_not_say_that_nothing_changed() {
     let home = Home::new();
     on_redis(&home, &master);
     let urls = format!("urls: [\"{}\"]", master.url());
-    home.edit(&urls, &format!("{urls}, wait_replicas: 1, wait_timeout_milliseconds: 300"));
+    home.edit(&urls, &format!("{urls}, wait_replicas: 1, wait_timeout_milliseconds: 10000"));
     let _sidecar = home.serve();
     let filter = Filter::of(&home);
     until(&filter, "wait=0", |answer| answer.status == 200);

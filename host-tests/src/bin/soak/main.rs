@@ -1,5 +1,5 @@
-//! `make soak`: a million hostile requests at a real Envoy with the filter, then ten minutes of chaos
-//! in a system of several.
+//! `make soak`: a million hostile requests at a real Envoy with the filter, a million tokens shown to
+//! others' libraries, then ten minutes of chaos in a system of several.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Parser;
 use wardgate_host_tests::{
     chaos::{self, Fault},
+    oracle,
     soak::{Amount, Arena, attack},
 };
 
@@ -19,6 +20,9 @@ struct Arguments {
     /// After this many seconds it is enough; fewer requests than asked for are then a failure.
     #[arg(long, default_value_t = 1800)]
     seconds_at_most: u64,
+    /// Tokens to show to others' libraries; 0 for none.
+    #[arg(long, default_value_t = 1_000_000)]
+    tokens: usize,
     /// Repeats an earlier run.
     #[arg(long)]
     seed: Option<u64>,
@@ -31,14 +35,22 @@ struct Arguments {
     /// Only the chaos.
     #[arg(long)]
     only_chaos: bool,
+    /// Only the tokens.
+    #[arg(long)]
+    only_tokens: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if !arguments.only_chaos {
+    if !arguments.only_chaos && !arguments.only_tokens {
         hostile(&arguments)?;
     }
-    if arguments.chaos_seconds > 0 {
+    if !arguments.only_chaos && arguments.tokens > 0 {
+        let seed = arguments.seed.unwrap_or_else(now);
+        eprintln!("{} tokens for others' libraries, seed {seed}", arguments.tokens);
+        eprintln!("{}", oracle::judge(arguments.tokens, seed)?);
+    }
+    if arguments.chaos_seconds > 0 && !arguments.only_tokens {
         let report = chaos::run(&faults(&arguments), Duration::from_secs(arguments.chaos_seconds))?;
         eprintln!("{report}");
     }
@@ -52,13 +64,17 @@ fn faults(arguments: &Arguments) -> Vec<Fault> {
     arguments.fault.iter().filter_map(|number| Fault::ALL.get(*number).copied()).collect()
 }
 
+/// Seconds since the epoch: a seed that is another one each time.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
 fn hostile(arguments: &Arguments) -> Result<()> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let amount = Amount {
         requests: arguments.requests,
         at_most: Duration::from_secs(arguments.seconds_at_most),
         connections: 12,
-        seed: arguments.seed.unwrap_or(now),
+        seed: arguments.seed.unwrap_or_else(now),
     };
     eprintln!("{} hostile requests, seed {}", amount.requests, amount.seed);
     let arena = Arena::start(2)?;

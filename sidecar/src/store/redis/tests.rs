@@ -181,7 +181,7 @@ async fn a_master_is_confirmed_while_its_replica_hears_it_also_when_it_is_full()
     let replica = tokio::task::spawn_blocking(move || (master.replica(), master)).await.unwrap();
     let (replica, master) = replica;
     let section = json!({
-        "urls": [master.url()], "wait_replicas": 1, "wait_timeout_milliseconds": 200,
+        "urls": [master.url()], "wait_replicas": 1, "wait_timeout_milliseconds": 2000,
     });
     let store = opened(&section).await.unwrap();
     let head = store.log_head().await.unwrap();
@@ -208,7 +208,7 @@ async fn a_master_is_confirmed_while_its_replica_hears_it_also_when_it_is_full()
 async fn a_server_that_was_killed_and_comes_back_is_found_again() {
     let mut server = Server::durable();
     let store =
-        opened(&json!({"urls": [server.url()], "timeout_milliseconds": 300})).await.unwrap();
+        opened(&json!({"urls": [server.url()], "timeout_milliseconds": 2000})).await.unwrap();
     api_keys::insert(&store, &api_key("a", "a")).await.unwrap();
     server.kill();
     let error = api_keys::get(&store, "a").await.unwrap_err().to_string();

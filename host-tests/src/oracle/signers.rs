@@ -1,4 +1,4 @@
-//! The keys of the test, made once by the oracle's own library.
+//! The keys that tokens are signed with, in every form that a judge wants.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -8,27 +8,30 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents,
 };
 use aws_lc_rs::{hmac, rand};
-use jsonwebtoken::{Algorithm as OracleAlgorithm, DecodingKey};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jsonwebtoken::{Algorithm as Theirs, DecodingKey};
 use serde_json::{Value, json};
 use wardgate_core::base64url;
 use wardgate_core::jwk::{KeyOrigin, KeySet};
 use wardgate_core::token::Algorithm;
 
-pub(crate) const KEY_ID: &str = "key-1";
+pub(super) const KEY_ID: &str = "key-1";
+
+/// What stands before the 32 bytes of an Ed25519 key in its DER `SubjectPublicKeyInfo` (RFC 8410 §4).
+const ED25519_SPKI: &[u8] =
+    &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// How many signers there are.
-pub(crate) const SIGNERS: usize = 6;
+pub(super) const SIGNERS: usize = 6;
 
 /// Algorithms accepted by one issuer, by their names on both sides.
-type Allowed = &'static [(Algorithm, OracleAlgorithm)];
+type Allowed = &'static [(Algorithm, Theirs)];
 
-const RSA: Allowed =
-    &[(Algorithm::Rs256, OracleAlgorithm::RS256), (Algorithm::Ps256, OracleAlgorithm::PS256)];
-const EC: Allowed =
-    &[(Algorithm::Es256, OracleAlgorithm::ES256), (Algorithm::Es384, OracleAlgorithm::ES384)];
-const ED: Allowed = &[(Algorithm::EdDsa, OracleAlgorithm::EdDSA)];
-const HMAC: Allowed =
-    &[(Algorithm::Hs256, OracleAlgorithm::HS256), (Algorithm::Hs384, OracleAlgorithm::HS384)];
+const RSA: Allowed = &[(Algorithm::Rs256, Theirs::RS256), (Algorithm::Ps256, Theirs::PS256)];
+const EC: Allowed = &[(Algorithm::Es256, Theirs::ES256), (Algorithm::Es384, Theirs::ES384)];
+const ED: Allowed = &[(Algorithm::EdDsa, Theirs::EdDSA)];
+const HMAC: Allowed = &[(Algorithm::Hs256, Theirs::HS256), (Algorithm::Hs384, Theirs::HS384)];
 
 enum Private {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
@@ -38,20 +41,25 @@ enum Private {
 }
 
 /// One issuer with one key.
-pub(crate) struct Signer {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) allowed: Allowed,
-    pub(crate) keys: KeySet,
-    pub(crate) oracle: DecodingKey,
+pub(super) struct Signer {
+    pub(super) algorithm: Algorithm,
+    pub(super) allowed: Allowed,
+    pub(super) keys: KeySet,
+    /// For the crate jsonwebtoken.
+    pub(super) theirs: DecodingKey,
+    /// For `PyJWT` and jwcrypto.
+    pub(super) jwk: Value,
+    /// For `PyJWT` too; none for HMAC.
+    pub(super) pem: Option<String>,
     /// An algorithm of the key that the issuer does not allow, if there is one.
-    pub(crate) unlisted: Option<Algorithm>,
+    pub(super) unlisted: Option<Algorithm>,
     /// The public key as an attacker has it; for HMAC, nothing that helps.
-    pub(crate) public: Vec<u8>,
+    pub(super) public: Vec<u8>,
     private: Private,
 }
 
 impl Signer {
-    pub(crate) fn sign(&self, input: &[u8]) -> Vec<u8> {
+    pub(super) fn sign(&self, input: &[u8]) -> Vec<u8> {
         match &self.private {
             Private::Rsa(pair, padding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -65,7 +73,7 @@ impl Signer {
     }
 
     /// A right signature by the `unlisted` algorithm.
-    pub(crate) fn sign_unlisted(&self, input: &[u8]) -> Vec<u8> {
+    pub(super) fn sign_unlisted(&self, input: &[u8]) -> Vec<u8> {
         match &self.private {
             Private::Rsa(pair, _) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -79,13 +87,13 @@ impl Signer {
 }
 
 /// All signers, and one that nobody trusts for each.
-pub(crate) struct Signers {
-    pub(crate) all: Vec<Signer>,
-    pub(crate) strangers: Vec<Signer>,
+pub(super) struct Signers {
+    pub(super) all: Vec<Signer>,
+    pub(super) strangers: Vec<Signer>,
 }
 
 impl Signers {
-    pub(crate) fn generate() -> Self {
+    pub(super) fn generate() -> Self {
         let make = || {
             vec![
                 rsa(Algorithm::Rs256, &RSA_PKCS1_SHA256),
@@ -102,26 +110,42 @@ impl Signers {
     }
 }
 
-fn key_set(mut jwk: Value) -> KeySet {
+/// The set of one key, and the key with its `kid`.
+fn key_set(mut jwk: Value) -> (KeySet, Value) {
     jwk["kid"] = KEY_ID.into();
     let set = json!({"keys": [jwk]});
     let (keys, skipped) = KeySet::parse(set.as_object().unwrap(), KeyOrigin::Configured).unwrap();
     assert_eq!(skipped, []);
-    keys
+    (keys, jwk)
+}
+
+fn spki_der(keys: &KeySet) -> Vec<u8> {
+    keys.iter().next().unwrap().spki_der().unwrap().to_vec()
+}
+
+/// A public key as PEM (RFC 7468 §13).
+fn pem(spki_der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(spki_der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    let (begin, end) = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----");
+    format!("{begin}\n{}\n{end}\n", lines.join("\n"))
 }
 
 fn rsa(algorithm: Algorithm, padding: &'static dyn RsaEncoding) -> Signer {
     let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
     let parts = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
     let (n, e) = (base64url::encode(&parts.n), base64url::encode(&parts.e));
-    let keys = key_set(json!({"kty": "RSA", "n": n, "e": e}));
+    let (keys, jwk) = key_set(json!({"kty": "RSA", "n": n, "e": e}));
+    let public = spki_der(&keys);
     Signer {
         algorithm,
         allowed: RSA,
         unlisted: Some(Algorithm::Rs512),
-        oracle: DecodingKey::from_rsa_components(&n, &e).unwrap(),
-        public: keys.iter().next().unwrap().spki_der().unwrap().to_vec(),
+        theirs: DecodingKey::from_rsa_components(&n, &e).unwrap(),
+        pem: Some(pem(&public)),
+        public,
         keys,
+        jwk,
         private: Private::Rsa(pair, padding),
     }
 }
@@ -136,28 +160,35 @@ fn ec(algorithm: Algorithm) -> Signer {
     let point = pair.public_key().as_ref();
     let (x, y) = point[1..].split_at(point.len() / 2);
     let (x, y) = (base64url::encode(x), base64url::encode(y));
-    let keys = key_set(json!({"kty": "EC", "crv": curve, "x": x, "y": y}));
+    let (keys, jwk) = key_set(json!({"kty": "EC", "crv": curve, "x": x, "y": y}));
+    let public = spki_der(&keys);
     Signer {
         algorithm,
         allowed: EC,
         unlisted: None,
-        oracle: DecodingKey::from_ec_components(&x, &y).unwrap(),
-        public: keys.iter().next().unwrap().spki_der().unwrap().to_vec(),
+        theirs: DecodingKey::from_ec_components(&x, &y).unwrap(),
+        pem: Some(pem(&public)),
+        public,
         keys,
+        jwk,
         private: Private::Ec(pair),
     }
 }
 
 fn ed() -> Signer {
     let pair = Ed25519KeyPair::generate().unwrap();
-    let x = base64url::encode(pair.public_key().as_ref());
+    let public = pair.public_key().as_ref().to_vec();
+    let x = base64url::encode(&public);
+    let (keys, jwk) = key_set(json!({"kty": "OKP", "crv": "Ed25519", "x": x}));
     Signer {
         algorithm: Algorithm::EdDsa,
         allowed: ED,
         unlisted: None,
-        keys: key_set(json!({"kty": "OKP", "crv": "Ed25519", "x": x})),
-        oracle: DecodingKey::from_ed_components(&x).unwrap(),
-        public: pair.public_key().as_ref().to_vec(),
+        keys,
+        theirs: DecodingKey::from_ed_components(&x).unwrap(),
+        jwk,
+        pem: Some(pem(&[ED25519_SPKI, public.as_slice()].concat())),
+        public,
         private: Private::Ed(pair),
     }
 }
@@ -165,12 +196,15 @@ fn ed() -> Signer {
 fn secret() -> Signer {
     let mut bytes = [0; 64];
     rand::fill(&mut bytes).unwrap();
+    let (keys, jwk) = key_set(json!({"kty": "oct", "k": base64url::encode(&bytes)}));
     Signer {
         algorithm: Algorithm::Hs256,
         allowed: HMAC,
         unlisted: Some(Algorithm::Hs512),
-        keys: key_set(json!({"kty": "oct", "k": base64url::encode(&bytes)})),
-        oracle: DecodingKey::from_secret(&bytes),
+        keys,
+        theirs: DecodingKey::from_secret(&bytes),
+        jwk,
+        pem: None,
         public: Vec::new(),
         private: Private::Hmac {
             allowed: Box::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)),
