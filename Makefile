@@ -41,8 +41,8 @@ test: wasm redis-server python javascript $(ENVOY_NEEDS) ## Run every test: core
 	cargo test --locked --workspace
 
 .PHONY: soak
-soak: wasm redis-server iproute2 python $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, show 1,000,000 tokens to others' libraries, then break things for 10 minutes (REQUESTS=n, SECONDS_AT_MOST=s, TOKENS=n, CHAOS_SECONDS=s)
-	$(TARGET)/release/soak $(if $(TOKENS),--tokens $(TOKENS)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
+soak: wasm redis-server iproute2 python $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, show 1,000,000 tokens to others' libraries, ask every endpoint for 15 minutes, then break things for 10 (REQUESTS=n, SECONDS_AT_MOST=s, TOKENS=n, ENDPOINT_SECONDS=s, CHAOS_SECONDS=s)
+	$(TARGET)/release/soak $(if $(TOKENS),--tokens $(TOKENS)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(ENDPOINT_SECONDS),--endpoint-seconds $(ENDPOINT_SECONDS)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
 
 .PHONY: bench
 bench: wasm redis-server $(ENVOY_NEEDS) release ## Measure against Envoy's own filters, into target/bench/results.json (ONLY=group, ROUNDS=n)

@@ -27,6 +27,7 @@ mod generated;
 mod manifests;
 mod oracle;
 mod policy_files;
+mod schemathesis;
 mod services;
 mod tidy;
 mod wasm_abi;

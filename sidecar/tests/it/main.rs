@@ -20,3 +20,4 @@ mod lifecycle;
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
 mod store;
+mod token_usage;

@@ -164,7 +164,7 @@ async fn counts_of_two_sidecars_add_up_by_client_user_type_and_day() {
     );
     let by_day = stand.report(TokenUsageBy::Day).await;
     let days: Vec<&str> = by_day.rows.iter().map(|row| row.name.as_str()).collect();
-    assert_eq!(days, ["2243-10-15", "2243-10-16"]);
+    assert_eq!(days, ["2243-10-16", "2243-10-17"]);
     assert_eq!((by_day.total, by_user.total), (by_client.total, by_client.total));
 }
 
