@@ -10,12 +10,14 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
 use crate::desk::Desk;
+use crate::families::Families;
 use crate::feed::Feed;
 use crate::http::BodyBudget;
 use crate::issuers::Issuers;
 use crate::limits::{AddressLimit, LeaseServer};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::TokenService;
 use crate::policy::PolicyDesk;
 use crate::usage::UsageRecorder;
 
@@ -25,6 +27,10 @@ pub struct App {
     pub clock: Clock,
     /// Keys and records.
     pub desk: Arc<Desk>,
+    /// Families of refresh tokens.
+    pub families: Arc<Families>,
+    /// OAuth clients and their tokens.
+    pub oauth: TokenService,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.

@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 
+mod families;
 mod feed;
 mod issuers;
 
@@ -34,8 +36,12 @@ pub struct Metrics {
     pub audit_syncs: Counter,
     /// Tokens issued.
     pub tokens_issued: Counter,
+    /// Requests of OAuth clients, by endpoint and result.
+    pub oauth: Family<OAuthLabels, Counter>,
     /// Policies that were refused when they were read anew.
     pub policy_reload_failures: Counter,
+    /// Families of refresh tokens.
+    pub families: FamilyMetrics,
     /// The feed.
     pub feed: FeedMetrics,
     /// Other issuers.
@@ -74,6 +80,15 @@ pub struct RequestLabels {
     pub status: u16,
 }
 
+/// What became of a request of an OAuth client.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OAuthLabels {
+    /// `token`, `revoke` or `introspect`.
+    pub endpoint: &'static str,
+    /// `ok`, or the code of the error.
+    pub result: &'static str,
+}
+
 /// Why an internal request was not believed.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RefusedLabels {
@@ -93,7 +108,9 @@ impl Metrics {
             audit_missing: Counter::default(),
             audit_syncs: Counter::default(),
             tokens_issued: Counter::default(),
+            oauth: Family::default(),
             policy_reload_failures: Counter::default(),
+            families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             usage_dropped: Counter::default(),
@@ -129,11 +146,13 @@ impl Metrics {
         );
         registry.register("audit_syncs", "Syncs of the audit log", metrics.audit_syncs.clone());
         registry.register("tokens_issued", "Tokens issued", metrics.tokens_issued.clone());
+        registry.register("oauth_requests", "Requests of OAuth clients", metrics.oauth.clone());
         registry.register(
             "policy_reload_failures",
             "Policies that were refused when they were read anew",
             metrics.policy_reload_failures.clone(),
         );
+        metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.register_api_keys();

@@ -1,6 +1,8 @@
 //! The arguments of every command.
 
 mod api_key;
+mod client;
+mod session;
 mod usage;
 
 use std::net::SocketAddr;
@@ -12,6 +14,10 @@ pub(super) use api_key::{
     UsageOfApiKeys,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use client::{
+    Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
+};
+pub(super) use session::{ListSessions, RevokeSessions, Session};
 pub(super) use usage::{UsageBy, UsageOfTokens};
 
 const EXIT_CODES: &str = "\
@@ -55,6 +61,9 @@ pub(super) enum Command {
     /// Shows what is revoked.
     #[command(subcommand)]
     Revocation(Revocation),
+    /// Shows who is logged in, and logs them out.
+    #[command(subcommand)]
+    Session(Session),
     /// Makes roles while the gate runs, beside those of the policy file.
     #[command(subcommand)]
     Role(Role),
@@ -64,6 +73,9 @@ pub(super) enum Command {
     /// Makes API keys, shows them, switches them off.
     #[command(subcommand)]
     Apikey(ApiKey),
+    /// Makes OAuth clients, shows them, changes them.
+    #[command(subcommand)]
+    Client(Client),
     /// Shows the signing keys.
     #[command(subcommand)]
     Keys(Keys),

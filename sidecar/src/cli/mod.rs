@@ -3,12 +3,14 @@
 mod api_key;
 mod arguments;
 mod check;
+mod client;
 mod envoy;
 mod init;
 mod office;
 mod revocation;
 mod role;
 mod serve;
+mod session;
 mod show;
 mod store;
 mod token;
@@ -79,9 +81,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Policy(policy) => check::policy(&policy),
         Command::Token(token) => token::run(token),
         Command::Revocation(revocation) => revocation::run(&revocation),
+        Command::Session(session) => session::run(session),
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::Client(client) => client::run(client),
         Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),

@@ -110,6 +110,11 @@ impl Admin {
         self.answer(Method::DELETE, path, Vec::new()).await.map(|_| ())
     }
 
+    /// Removes something, and says what it was.
+    pub(super) async fn remove<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.call(Method::DELETE, path, Vec::new()).await
+    }
+
     /// Has something changed.
     pub(super) async fn patch<T: DeserializeOwned>(
         &self,

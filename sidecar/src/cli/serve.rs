@@ -15,6 +15,7 @@ use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, StoreSettings};
 use crate::desk::Desk;
+use crate::families::{Families, Ground};
 use crate::feed::Feed;
 use crate::http::{self, BodyBudget, Listener, Listeners};
 use crate::issuers::Issuers;
@@ -24,6 +25,7 @@ use crate::live::Live;
 use crate::log;
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
+use crate::oauth::{TokenService, TokenServiceParts};
 use crate::policy::PolicyDesk;
 use crate::random::Random;
 use crate::store;
@@ -98,6 +100,8 @@ async fn open(
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = Arc::new(desk.with_usage(Arc::clone(&usage)));
+    let families = families(loaded, &desk, (&clock, random), &metrics).await?;
+    let oauth = token_service(loaded, &desk, &clock, random).await?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
@@ -118,6 +122,8 @@ async fn open(
     );
     let app = App {
         desk,
+        families: Arc::new(families),
+        oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
@@ -137,6 +143,42 @@ async fn open(
         clock,
     };
     Ok((app, live))
+}
+
+pub(super) async fn families(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+    metrics: &Arc<Metrics>,
+) -> Result<Families, Failure> {
+    let ground = Ground {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(metrics),
+    };
+    let config = &loaded.config;
+    let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
+    families.await.map_err(Failure::failed)
+}
+
+/// OAuth clients and their tokens.
+async fn token_service(
+    loaded: &Loaded,
+    desk: &Arc<Desk>,
+    clock: &Clock,
+    random: Random,
+) -> Result<TokenService, Failure> {
+    let config = &loaded.config;
+    let parts = TokenServiceParts {
+        desk: Arc::clone(desk),
+        section: config.oauth.clone(),
+        issuer: config.issuer.clone(),
+        revocation_keep_seconds: config.revocations.keep_seconds.0,
+    };
+    let service = TokenService::open(parts, &loaded.store_keys, clock.clone(), random).await;
+    service.map_err(Failure::failed)
 }
 
 /// What the settings of filters are made of.

@@ -3,7 +3,9 @@
 mod keys;
 mod live;
 mod load;
+mod oauth;
 mod redis;
+mod refresh_tokens;
 mod sections;
 mod store;
 pub mod yaml;
@@ -11,7 +13,9 @@ pub mod yaml;
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
+pub use oauth::{DpopNonce, OAuthSection};
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
+pub use refresh_tokens::RefreshTokensSection;
 pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,

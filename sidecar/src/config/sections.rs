@@ -8,7 +8,9 @@ use wardgate_core::section;
 
 use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
+use super::oauth::OAuthSection;
 use super::redis::RedisSection;
+use super::refresh_tokens::RefreshTokensSection;
 use crate::keys::SigningAlgorithm;
 
 section! {
@@ -28,6 +30,8 @@ section! {
         pub secrets: SecretsSection, required;
         /// The tokens that the sidecar issues.
         pub issuer: IssuerSection, required;
+        /// OAuth: how clients authenticate and get tokens.
+        pub oauth: OAuthSection, default(OAuthSection::default(), {});
         /// The policy that is handed to filters.
         pub policy: PolicySection, required;
         /// The feed to the filters.
@@ -44,6 +48,8 @@ section! {
         pub usage: UsageSection, default(UsageSection::default(), {});
         /// Who is told of API keys that end soon or have a new secret.
         pub notify: Option<NotifySection>, optional;
+        /// The life of refresh tokens.
+        pub refresh_tokens: RefreshTokensSection, default(RefreshTokensSection::default(), {});
         /// The log of the sidecar itself.
         pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.

@@ -45,12 +45,16 @@ async fn revoke(
     extract::Json(asked): extract::Json<RevokeRequest>,
 ) -> Result<(StatusCode, Json<Revoked>), Problem> {
     let revoked = app.desk.revoke(asked, app.revocation_keep_seconds).await?;
-    // After the deed, which must not wait for a disk that is full.
-    let recorded = app.audit.record(event(&revoked, app.clock.now_milliseconds())).await;
+    record(&app, &revoked).await;
+    Ok((StatusCode::CREATED, Json(revoked)))
+}
+
+/// Writes a revocation to the audit log. After the deed, which must not wait for a disk that is full.
+pub(super) async fn record(app: &App, revoked: &Revoked) {
+    let recorded = app.audit.record(event(revoked, app.clock.now_milliseconds())).await;
     if let Err(error) = recorded {
         tracing::error!(%error, "a revocation is not in the audit log");
     }
-    Ok((StatusCode::CREATED, Json(revoked)))
 }
 
 /// The event of a revocation.

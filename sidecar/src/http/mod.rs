@@ -2,8 +2,10 @@
 //! line, authenticated by the permissions of a socket).
 
 mod admin;
+mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
+mod admin_sessions;
 mod admin_usage;
 mod body;
 mod connection;
@@ -12,6 +14,7 @@ mod extract;
 mod internal;
 mod internal_feed;
 mod listener;
+mod oauth;
 mod observe;
 mod problem;
 mod public;
@@ -48,11 +51,14 @@ pub struct Listeners {
 fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
+        oauth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
         admin_policy::endpoints(),
+        admin_clients::endpoints(),
         admin_revocations::endpoints(),
+        admin_sessions::endpoints(),
         admin_usage::endpoints(),
     ]
     .into_iter()

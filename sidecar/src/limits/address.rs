@@ -59,11 +59,10 @@ impl AddressLimit {
     }
 
     /// Whose request it is: the peer or, behind that many proxies, whom the first of them saw.
-    fn address(&self, request: &Request) -> Option<IpAddr> {
-        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    pub fn address(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<IpAddr> {
         let hops = self.trusted_hops.checked_sub(1);
-        let forwarded = hops.and_then(|hops| forwarded_for(request.headers(), hops));
-        forwarded.or(peer.map(|peer| peer.ip()))
+        let forwarded = hops.and_then(|hops| forwarded_for(headers, hops));
+        forwarded.or(peer.and_then(|peer| peer.0).map(|peer| peer.ip()))
     }
 
     fn refuse(&self, standing: Standing) -> Response {
@@ -96,7 +95,8 @@ pub async fn limit_by_address(
     request: Request,
     next: Next,
 ) -> Response {
-    match limit.take(limit.address(&request)) {
+    let peer = request.extensions().get::<Peer>().copied();
+    match limit.take(limit.address(request.headers(), peer)) {
         Ok(()) => next.run(request).await,
         Err(standing) => limit.refuse(standing),
     }

@@ -33,6 +33,8 @@ pub use embedded::Embedded;
 pub use log::{LOG_ENTRIES, LogEntry, LogPage, LogPosition, MAX_LOG_PAGE, ParseLogPositionError};
 pub use open::{OpenProblem, OpenStoreError, open};
 pub use redis::Redis;
+#[cfg(test)]
+pub(crate) use redis::tests::servers as redis_servers;
 pub use table::Table;
 pub use transaction::{
     Check, InvalidTransaction, MAX_COUNTER, MAX_EXPIRES_AT, MAX_KEY_BYTES, MAX_OPERATIONS,

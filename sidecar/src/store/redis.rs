@@ -375,4 +375,4 @@ fn said(error: &RedisError) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

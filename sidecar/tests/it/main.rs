@@ -16,8 +16,10 @@ mod home;
 mod http;
 mod internal;
 mod lifecycle;
+mod oauth;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
+mod sessions;
 mod store;
 mod token_usage;

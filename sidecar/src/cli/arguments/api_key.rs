@@ -267,7 +267,7 @@ pub(in crate::cli) struct UsageOfApiKeys {
 }
 
 /// A time as `90`, `90s`, `15m`, `24h` or `30d`.
-fn seconds(text: &str) -> Result<u64, &'static str> {
+pub(super) fn seconds(text: &str) -> Result<u64, &'static str> {
     let wrong = "expected seconds, or a number with s, m, h or d";
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let factor = match text.strip_prefix(digits) {

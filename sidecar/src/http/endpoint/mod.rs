@@ -195,7 +195,6 @@ impl Declaration {
     }
 
     /// The body is a form with the members of `T`.
-    #[expect(dead_code, reason = "the endpoints of OAuth are to use it")]
     pub(super) fn form<T: JsonSchema>(self) -> Self {
         self.body(FORM, schema::of::<T>, true)
     }

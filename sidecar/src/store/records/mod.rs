@@ -1,13 +1,17 @@
 //! What the values in the tables are: typed access, the same over every store.
 
 pub mod api_keys;
+pub mod clients;
+pub mod families;
 mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 
 pub use api_keys::StoredApiKey;
-pub use revocations::StoredRevocation;
+pub use clients::{StoredClient, StoredClientSecret};
+pub use families::StoredFamily;
+pub use revocations::{StandingRevocation, StoredRevocation};
 pub use signing_keys::StoredSigningKey;
 
 use super::{Store, StoreError, Table, Transaction};

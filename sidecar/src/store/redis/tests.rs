@@ -1,6 +1,6 @@
 #![expect(clippy::arithmetic_side_effects, clippy::print_stdout, reason = "tests")]
 
-mod servers;
+pub(crate) mod servers;
 
 use std::fs;
 use std::path::Path;
