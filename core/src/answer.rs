@@ -1,8 +1,9 @@
-//! What a denied client is told: problem details (RFC 9457), the challenge (RFC 6750 §3, RFC 9110
-//! §11.6.1) and the gRPC status.
+//! What a denied client is told: problem details (RFC 9457), the challenge (RFC 6750 §3, RFC 9449
+//! §7.1, RFC 9110 §11.6.1) and the gRPC status.
 
 use serde_json::json;
 
+use crate::gate::intake::Scheme;
 use crate::reason::Reason;
 
 /// An answer that the proxy sends in place of the upstream.
@@ -27,10 +28,21 @@ pub struct Offer<'a> {
     pub realm: &'a str,
     /// Whether the route takes a bearer token.
     pub bearer: bool,
+    /// Accepted algorithms of proofs with spaces between, where the route takes a token with one.
+    pub dpop: Option<&'a str>,
+    /// How the request shows a token: an error belongs to the challenge of that scheme.
+    pub shown: Option<Scheme>,
     /// Whether the route takes an API key.
     pub api_key: bool,
     /// Scopes that would do, if known (RFC 6750 §3).
     pub scope: Option<&'a str>,
+}
+
+impl<'a> Offer<'a> {
+    /// Nothing is offered.
+    pub const fn none(realm: &'a str) -> Self {
+        Self { realm, bearer: false, dpop: None, shown: None, api_key: false, scope: None }
+    }
 }
 
 /// The answer to a denied request.
@@ -69,17 +81,18 @@ fn problem(reason: Reason) -> String {
 fn challenges(reason: Reason, offer: Offer<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let realm = quoted(offer.realm);
-    if offer.bearer && (reason.status() == 401 || bearer_error(reason).is_some()) {
+    let error = token_error(reason);
+    let applies = reason.status() == 401 || error.is_some();
+    let is_about_dpop = offer.shown == Some(Scheme::Dpop) && offer.dpop.is_some();
+    if offer.bearer && applies {
         let mut text = format!("Bearer realm=\"{realm}\"");
-        if let Some(error) = bearer_error(reason) {
-            text.push_str(&format!(
-                ", error=\"{error}\", error_description=\"{}\"",
-                quoted(reason.title())
-            ));
-        }
-        if let Some(scope) = offer.scope.filter(|_| reason == Reason::ScopeInsufficient) {
-            text.push_str(&format!(", scope=\"{}\"", quoted(scope)));
-        }
+        append_error(&mut text, error.filter(|_| !is_about_dpop), reason, offer);
+        found.push(text);
+    }
+    if let Some(algorithms) = offer.dpop.filter(|_| applies) {
+        let mut text = format!("DPoP realm=\"{realm}\"");
+        append_error(&mut text, error.filter(|_| is_about_dpop), reason, offer);
+        text.push_str(&format!(", algs=\"{}\"", quoted(algorithms)));
         found.push(text);
     }
     if offer.api_key && reason.status() == 401 {
@@ -88,9 +101,18 @@ fn challenges(reason: Reason, offer: Offer<'_>) -> Vec<String> {
     found
 }
 
-/// The `error` of a bearer challenge (RFC 6750 §3.1); none when no credential was shown, so that a
-/// client learns nothing that it did not ask for.
-fn bearer_error(reason: Reason) -> Option<&'static str> {
+fn append_error(text: &mut String, error: Option<&str>, reason: Reason, offer: Offer<'_>) {
+    let Some(error) = error else { return };
+    let description = quoted(reason.title());
+    text.push_str(&format!(", error=\"{error}\", error_description=\"{description}\""));
+    if let Some(scope) = offer.scope.filter(|_| reason == Reason::ScopeInsufficient) {
+        text.push_str(&format!(", scope=\"{}\"", quoted(scope)));
+    }
+}
+
+/// The `error` of a challenge for a token (RFC 6750 §3.1, RFC 9449 §7.1 and §9); none when no
+/// credential was shown, so that a client learns nothing that it did not ask for.
+fn token_error(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::CredentialMalformed
         | Reason::TokenMalformed
@@ -107,10 +129,20 @@ fn bearer_error(reason: Reason) -> Option<&'static str> {
         | Reason::TokenIssuedInFuture
         | Reason::TokenAudienceMismatch
         | Reason::TokenClaimInvalid
-        | Reason::TokenRevoked => Some("invalid_token"),
+        | Reason::TokenRevoked
+        | Reason::TokenBindingMismatch
+        | Reason::TokenBindingMissing
+        | Reason::TokenBindingUnsupported => Some("invalid_token"),
+        Reason::DpopProofMissing
+        | Reason::DpopProofInvalid
+        | Reason::DpopProofMismatch
+        | Reason::DpopProofStale
+        | Reason::DpopProofReplayed => Some("invalid_dpop_proof"),
+        Reason::DpopNonceRequired => Some("use_dpop_nonce"),
         Reason::CredentialRepeated => Some("invalid_request"),
         Reason::PermissionMissing | Reason::ScopeInsufficient => Some("insufficient_scope"),
         Reason::CredentialMissing
+        | Reason::DpopProofsFull
         | Reason::ApiKeyMalformed
         | Reason::ApiKeyUnknown
         | Reason::ApiKeyExpired
@@ -153,10 +185,10 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Offer, deny};
+    use crate::gate::intake::Scheme;
     use crate::reason::Reason;
 
-    const OFFER: Offer<'static> =
-        Offer { realm: "wardgate", bearer: true, api_key: false, scope: None };
+    const OFFER: Offer<'static> = Offer { bearer: true, ..Offer::none("wardgate") };
 
     #[track_caller]
     fn challenge(reason: Reason, offer: Offer<'_>, expected: &[&str]) {
@@ -202,6 +234,37 @@ mod tests {
             Reason::CredentialMissing,
             offer,
             &["ApiKey realm=\"wardgate\", header=\"x-api-key\""],
+        );
+    }
+
+    #[test]
+    fn a_token_with_a_proof_is_challenged_by_its_own_scheme() {
+        let offer = Offer { dpop: Some("ES256 EdDSA"), ..OFFER };
+        let (bearer, dpop) =
+            ("Bearer realm=\"wardgate\"", "DPoP realm=\"wardgate\", algs=\"ES256 EdDSA\"");
+        challenge(Reason::CredentialMissing, offer, &[bearer, dpop]);
+        let shown = Offer { shown: Some(Scheme::Bearer), ..offer };
+        let mismatch = "error=\"invalid_token\", error_description=\"The token is not bound to \
+                        what was shown with it.\"";
+        challenge(Reason::TokenBindingMismatch, shown, &[&format!("{bearer}, {mismatch}"), dpop]);
+        let shown = Offer { shown: Some(Scheme::Dpop), ..offer };
+        challenge(
+            Reason::DpopNonceRequired,
+            shown,
+            &[
+                bearer,
+                "DPoP realm=\"wardgate\", error=\"use_dpop_nonce\", error_description=\"The proof \
+                 of possession needs the nonce of this answer.\", algs=\"ES256 EdDSA\"",
+            ],
+        );
+        challenge(
+            Reason::DpopProofReplayed,
+            shown,
+            &[
+                bearer,
+                "DPoP realm=\"wardgate\", error=\"invalid_dpop_proof\", error_description=\"The \
+                 proof of possession was used before.\", algs=\"ES256 EdDSA\"",
+            ],
         );
     }
 

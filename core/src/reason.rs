@@ -78,6 +78,29 @@ reasons! {
     /// The token, its session, subject, client or signing key was revoked.
     TokenRevoked = "token-revoked", 401, "The token was revoked.";
 
+    /// The token is bound (RFC 7800 `cnf`) to another key or certificate than the request shows, to
+    /// none that the scheme shows, or is shown as bound and is not.
+    TokenBindingMismatch = "token-binding-mismatch", 401, "The token is not bound to what was shown with it.";
+    /// The token is not bound, and its issuer or the route wants one that is.
+    TokenBindingMissing = "token-binding-missing", 401, "The token is not bound to a key or a certificate.";
+    /// The token is bound in a way that cannot be checked here: an unknown member of `cnf`, or a key
+    /// where the policy has no `dpop.origins`.
+    TokenBindingUnsupported = "token-binding-unsupported", 401, "The binding of the token cannot be checked.";
+    /// The token is bound to a key, and no proof of it was shown (RFC 9449 §7.1).
+    DpopProofMissing = "dpop-proof-missing", 401, "The proof of possession is missing.";
+    /// The proof is malformed, its key or algorithm is not accepted, or its signature is not valid.
+    DpopProofInvalid = "dpop-proof-invalid", 401, "The proof of possession is not valid.";
+    /// The proof was made for another method, address or token.
+    DpopProofMismatch = "dpop-proof-mismatch", 401, "The proof of possession is for another request.";
+    /// The proof is too old, or from the future.
+    DpopProofStale = "dpop-proof-stale", 401, "The proof of possession is too old or from the future.";
+    /// The proof was used before.
+    DpopProofReplayed = "dpop-proof-replayed", 401, "The proof of possession was used before.";
+    /// The proof has no nonce of this gate, or an old one (RFC 9449 §9).
+    DpopNonceRequired = "dpop-nonce-required", 401, "The proof of possession needs the nonce of this answer.";
+    /// No more proofs can be remembered for now; one that cannot be remembered cannot be accepted.
+    DpopProofsFull = "dpop-proofs-full", 503, "Too many proofs of possession; try again.";
+
     /// The API key has not the form or the checksum of one.
     ApiKeyMalformed = "api-key-malformed", 401, "The API key is malformed.";
     /// No such API key; also when the id exists and the secret is wrong, so that ids cannot be probed.

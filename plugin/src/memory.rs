@@ -18,4 +18,10 @@ impl SharedMemory for HostMemory {
         // The host numbers versions from 1, and takes 0 for 'whatever there is'.
         host::set_shared_data(key, value, version.unwrap_or(0)).map_err(|_| Collision)
     }
+
+    fn create(&self, key: &str, value: &[u8]) -> Result<(), Collision> {
+        // The host compares a version only where there is a value, and numbers them from 1 up: with
+        // the last of all numbers it sets nothing but the first.
+        host::set_shared_data(key, value, u32::MAX).map_err(|_| Collision)
+    }
 }

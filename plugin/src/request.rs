@@ -105,6 +105,10 @@ impl Edge for HostEdge {
         host::property(b"source\0address").unwrap_or_default()
     }
 
+    fn peer_certificate_digest(&self) -> Vec<u8> {
+        host::property(b"connection\0sha256_peer_certificate_digest").unwrap_or_default()
+    }
+
     fn shared_memory(&self) -> &dyn SharedMemory {
         &HostMemory
     }
@@ -153,7 +157,7 @@ fn send(answer: &Answer, note: &Note) -> Action {
 
 /// Answers 503, because the proxy refused something that the decision needs.
 fn fail() -> Action {
-    let offer = Offer { realm: "wardgate", bearer: false, api_key: false, scope: None };
+    let offer = Offer::none("wardgate");
     let reason = Reason::HostFailure;
     let note = Note { decision: "deny", reason: Some(reason), route: None, forged: Vec::new() };
     send(&deny(reason, offer, false), &note)

@@ -20,4 +20,4 @@ pub use uri::{HttpUri, Origin, ParseUriError};
 pub use verify::{DEFAULT_ALGORITHMS, Expected, NonceRule, VerifiedProof, verify};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

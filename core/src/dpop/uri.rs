@@ -71,6 +71,30 @@ impl Origin {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is reached by TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+
+    /// Whether only this machine reaches it: `localhost`, or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let address = address.unwrap_or(host).parse::<core::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether `authority`, as it stands in a request, names this host. Ports are not compared: what
+    /// a proxy listens on is seldom what its clients know.
+    pub fn has_host(&self, authority: &str) -> bool {
+        split_port(authority).is_some_and(|(host, _)| host.eq_ignore_ascii_case(self.host()))
+    }
+
+    fn host(&self) -> &str {
+        let authority = self.0.split_once("://").map_or("", |(_, authority)| authority);
+        split_port(authority).map_or("", |(host, _)| host)
+    }
 }
 
 impl fmt::Display for Origin {

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use crate::policy::{Credential, Issuer};
 use crate::reason::Reason;
 use crate::time::UnixSeconds;
-use crate::token::{self, IssuerRules, UnverifiedToken, VerifiedToken};
+use crate::token::{self, UnverifiedToken, VerifiedToken};
 
+use super::binding::{Confirmation, Shown};
 use super::intake::{self, Presented};
 use super::revocation::Marks;
 use super::state::seconds;
@@ -19,6 +20,16 @@ pub(super) struct Known {
     token: VerifiedToken,
     principal: Rc<Principal>,
     marks: Marks,
+    /// What it is bound to, if it is.
+    confirmation: Option<Rc<Confirmation>>,
+}
+
+/// A good token, of which it is not judged yet whether whoever shows it may.
+struct Holder {
+    principal: Rc<Principal>,
+    confirmation: Option<Rc<Confirmation>>,
+    /// Whether the issuer's tokens must be bound.
+    must_be_bound: bool,
 }
 
 impl Known {
@@ -26,15 +37,19 @@ impl Known {
     /// it was revoked.
     fn judge(
         &mut self,
-        rules: &IssuerRules,
+        issuer: &Issuer,
         feed: Option<&SharedMember>,
         now: UnixSeconds,
         edge: &dyn Edge,
-    ) -> Result<Rc<Principal>, Refused> {
+    ) -> Result<Holder, Refused> {
         let refused = |reason| Refused::known(reason, Rc::clone(&self.principal));
-        token::check_claims(&self.token, rules, now).map_err(refused)?;
+        token::check_claims(&self.token, &issuer.rules, now).map_err(refused)?;
         match self.marks.is_revoked(feed, edge) {
-            Ok(false) => Ok(Rc::clone(&self.principal)),
+            Ok(false) => Ok(Holder {
+                principal: Rc::clone(&self.principal),
+                confirmation: self.confirmation.clone(),
+                must_be_bound: issuer.require_token_binding,
+            }),
             Ok(true) => Err(Refused::known(Reason::TokenRevoked, Rc::clone(&self.principal))),
             Err(reason) => Err(Refused::known(reason, Rc::clone(&self.principal))),
         }
@@ -44,7 +59,9 @@ impl Known {
 impl Known {
     fn memory_bytes(&self) -> usize {
         let principal = self.principal.memory_bytes();
-        self.token.memory_bytes().saturating_add(principal).saturating_add(Marks::BYTES)
+        let confirmation = self.confirmation.as_ref().map_or(0, |_| Confirmation::BYTES);
+        let own = Marks::BYTES.saturating_add(confirmation);
+        self.token.memory_bytes().saturating_add(principal).saturating_add(own)
     }
 }
 
@@ -62,7 +79,7 @@ impl Gate {
         for credential in credentials {
             match credential {
                 Credential::Jwt => match presented_token(case.intake.authorization) {
-                    Ok(Some(token)) => return self.by_token(token, case, edge),
+                    Ok(Some(shown)) => return self.by_token(shown, case, edge),
                     Ok(None) => {}
                     Err(reason) => return Authentication::failed(reason),
                 },
@@ -75,34 +92,49 @@ impl Gate {
                 },
                 // No session exists before there is a login; a cookie of that name proves nothing.
                 Credential::Session => {}
-                Credential::None => return Authentication::Principal(Rc::clone(&self.anonymous)),
+                Credential::None => return self.as_nobody(),
             }
         }
         // Without a route there is nothing to authenticate for, and nothing will permit.
         if credentials.is_empty() {
-            return Authentication::Principal(Rc::clone(&self.anonymous));
+            return self.as_nobody();
         }
         Authentication::failed(Reason::CredentialMissing)
     }
 
-    fn by_token(&mut self, token: &[u8], case: &Case<'_>, edge: &dyn Edge) -> Authentication {
+    fn as_nobody(&self) -> Authentication {
+        Authentication::Principal(Rc::clone(&self.anonymous), None)
+    }
+
+    fn by_token(&mut self, shown: Shown<'_>, case: &Case<'_>, edge: &dyn Edge) -> Authentication {
         let now = seconds(case.request.now_nanoseconds);
-        match self.feed_state() {
-            Ok(()) => self.token_principal(token, now, edge).into(),
-            Err(reason) => Authentication::failed(reason),
+        if let Err(reason) = self.feed_state() {
+            return Authentication::failed(reason);
+        }
+        let holder = match self.token_holder(shown.token, now, edge) {
+            Ok(holder) => holder,
+            Err(refused) => return Authentication::Failed(refused),
+        };
+        let Holder { principal, confirmation, must_be_bound } = holder;
+        let of_route = case.route.is_some_and(|route| route.require_token_binding);
+        let must_be_bound = must_be_bound || of_route;
+        match self.judge_binding(confirmation.as_deref(), must_be_bound, shown, case, edge) {
+            Ok(nonce) => Authentication::Principal(principal, nonce),
+            // Whose token it is that somebody else has is what an investigation begins with.
+            Err(reason) => Authentication::Failed(Refused::known(reason, principal)),
         }
     }
 
-    fn token_principal(
+    fn token_holder(
         &mut self,
         token: &[u8],
         now: UnixSeconds,
         edge: &dyn Edge,
-    ) -> Result<Rc<Principal>, Refused> {
+    ) -> Result<Holder, Refused> {
         if let Some(known) = self.tokens.find_mut(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
             let issuer = self.policy.issuers().get(known.issuer).ok_or(Reason::PolicyInvalid)?;
-            return known.judge(&issuer.rules, self.feed.as_ref(), now, edge);
+            return known.judge(issuer, self.feed.as_ref(), now, edge);
         }
         if let Some(reason) = self.refused_tokens.find(token) {
             self.counters.token_cache_hits = self.counters.token_cache_hits.saturating_add(1);
@@ -138,7 +170,7 @@ impl Gate {
         compact: &[u8],
         now: UnixSeconds,
         edge: &dyn Edge,
-    ) -> Result<Rc<Principal>, Refused> {
+    ) -> Result<Holder, Refused> {
         // The length first: looking at each letter of a very long one is work for nothing.
         if compact.len() > self.token_limit_bytes {
             return Err(Reason::TokenOversize.into());
@@ -152,7 +184,7 @@ impl Gate {
         match token::verify(&token, &issuer.rules, keys, edge) {
             Ok(verified) => {
                 let mut known = self.known(issuer_index, issuer, verified, &token);
-                let judged = known.judge(&issuer.rules, self.feed.as_ref(), now, edge);
+                let judged = known.judge(issuer, self.feed.as_ref(), now, edge);
                 // Kept even if its time is over: the verdict on the signature stands, and the next
                 // look at it costs nothing. Its claims are judged each time.
                 let bytes = known.memory_bytes();
@@ -185,7 +217,8 @@ impl Gate {
         } else {
             Marks::default()
         };
-        Known { issuer: index, token, principal, marks }
+        let confirmation = Confirmation::of_token(&token);
+        Known { issuer: index, token, principal, marks, confirmation }
     }
 
     fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<usize, Reason> {
@@ -196,11 +229,13 @@ impl Gate {
     }
 }
 
-/// The bearer token of the request, if it shows one.
-fn presented_token(authorization: Presented<'_>) -> Result<Option<&[u8]>, Reason> {
+/// The token of the request, if it shows one.
+fn presented_token(authorization: Presented<'_>) -> Result<Option<Shown<'_>>, Reason> {
     match authorization {
         Presented::Absent => Ok(None),
-        Presented::Once(value) => intake::bearer(value),
+        Presented::Once(value) => {
+            Ok(intake::token(value)?.map(|(scheme, token)| Shown { scheme, token }))
+        }
         Presented::Repeated => Err(Reason::CredentialRepeated),
     }
 }
@@ -216,5 +251,8 @@ fn stays_refused(reason: Reason) -> bool {
 
 /// Whether somebody was guessing.
 fn is_guess(reason: Reason) -> bool {
-    matches!(reason, Reason::TokenSignatureInvalid | Reason::ApiKeyUnknown)
+    matches!(
+        reason,
+        Reason::TokenSignatureInvalid | Reason::ApiKeyUnknown | Reason::DpopProofInvalid
+    )
 }

@@ -48,6 +48,8 @@ pub struct Intake<'a> {
     pub authorization: Presented<'a>,
     /// `x-api-key`.
     pub api_key: Presented<'a>,
+    /// `dpop`.
+    pub dpop: Presented<'a>,
     /// `access-control-request-method` of a request with an `origin`.
     pub preflight_method: Option<&'a str>,
     /// Whether a gRPC client waits for the answer.
@@ -81,6 +83,7 @@ impl<'a> Intake<'a> {
                 b":authority" => line.authority.another(value),
                 b"authorization" => intake.authorization.another(value),
                 b"x-api-key" => intake.api_key.another(value),
+                b"dpop" => intake.dpop.another(value),
                 b"origin" => has_origin = true,
                 b"access-control-request-method" => intake.preflight_method = text(value),
                 b"content-type" => intake.is_grpc = is_grpc(value),
@@ -93,6 +96,14 @@ impl<'a> Intake<'a> {
         }
         line.fill(&mut intake)?;
         Ok(intake)
+    }
+
+    /// How the request shows a token, if it shows one.
+    pub fn scheme(&self) -> Option<Scheme> {
+        match self.authorization {
+            Presented::Once(value) => token(value).ok().flatten().map(|(scheme, _)| scheme),
+            Presented::Absent | Presented::Repeated => None,
+        }
     }
 
     /// Notes `name` if it is one of the gate's own in any spelling.
@@ -119,13 +130,13 @@ impl<'a> Intake<'a> {
 
 /// Whether a credential stands in the header of this canonical name.
 pub fn is_credential_name(canonical: &[u8]) -> bool {
-    matches!(canonical, b"x-api-key" | b"authorization")
+    matches!(canonical, b"x-api-key" | b"authorization" | b"dpop")
 }
 
 /// A cheap test that most foreign names fail: the gate's names begin with `x`, `t` (`txn-token`) or,
-/// for odd spellings of `authorization`, `a`.
+/// for odd spellings of `authorization` and `dpop`, `a` and `D`.
 fn may_be_own(name: &[u8]) -> bool {
-    matches!(name.first(), Some(b'x' | b'X' | b't' | b'T' | b'a' | b'A'))
+    matches!(name.first(), Some(b'x' | b'X' | b't' | b'T' | b'a' | b'A' | b'd' | b'D'))
 }
 
 /// `name` in lower case, with `-` for everything that is no letter or digit. CGI makes `_` of `-`
@@ -176,33 +187,50 @@ impl<'a> RequestLine<'a> {
     }
 }
 
-/// The token of an `Authorization` value with the scheme `Bearer` (RFC 6750 §2.1), or `None` if the
-/// value has another scheme. The scheme is case-insensitive (RFC 9110 §11.1).
+/// How a token is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750 §2.1): whoever has it may use it.
+    Bearer,
+    /// `DPoP` (RFC 9449 §7.1): with a proof of possession.
+    Dpop,
+}
+
+/// The token of an `Authorization` value and its scheme, or `None` if the scheme is another. Schemes
+/// are case-insensitive (RFC 9110 §11.1).
 ///
 /// # Errors
 ///
-/// [`Reason::CredentialMalformed`] when the scheme is `Bearer` and nothing follows,
-/// [`Reason::CredentialRepeated`] when a bearer token stands behind another scheme.
-pub fn bearer(value: &[u8]) -> Result<Option<&[u8]>, Reason> {
-    let Some((scheme, rest)) = value.split_at_checked(6) else {
-        return Ok(None);
-    };
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
+/// [`Reason::CredentialMalformed`] when nothing follows the scheme, [`Reason::CredentialRepeated`]
+/// when a token stands behind another scheme.
+pub fn token(value: &[u8]) -> Result<Option<(Scheme, &[u8])>, Reason> {
+    let Some((scheme, rest)) = scheme_of(value) else {
         // `Basic x,Bearer y` is two headers that Envoy has joined; the first must not hide the other.
         let mut parts = value.split(|byte| *byte == b',').skip(1).map(<[u8]>::trim_ascii_start);
-        let hides = parts
-            .any(|part| part.get(..7).is_some_and(|part| part.eq_ignore_ascii_case(b"bearer ")));
+        let hides =
+            parts.any(|part| scheme_of(part).is_some_and(|(_, rest)| rest.first() == Some(&b' ')));
         return if hides { Err(Reason::CredentialRepeated) } else { Ok(None) };
-    }
+    };
     let token = match rest.first() {
         None => return Err(Reason::CredentialMalformed),
         Some(b' ') => rest.trim_ascii_start(),
+        // Another scheme that begins with the same letters.
         Some(_) => return Ok(None),
     };
     if token.is_empty() {
         return Err(Reason::CredentialMalformed);
     }
-    Ok(Some(token))
+    Ok(Some((scheme, token)))
+}
+
+/// The scheme that `value` begins with, and what follows its letters.
+fn scheme_of(value: &[u8]) -> Option<(Scheme, &[u8])> {
+    let named = |name: &[u8]| {
+        let (scheme, rest) = value.split_at_checked(name.len())?;
+        scheme.eq_ignore_ascii_case(name).then_some(rest)
+    };
+    let bearer = named(b"bearer").map(|rest| (Scheme::Bearer, rest));
+    bearer.or_else(|| named(b"dpop").map(|rest| (Scheme::Dpop, rest)))
 }
 
 /// Judges a token that is not known: whether it is one word in the letters of `b64token` (RFC 6750

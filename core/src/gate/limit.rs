@@ -7,18 +7,16 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::audit::Outcome;
 use crate::base64url;
-use crate::config::plugin::PluginConfig;
 use crate::feed::live::SharedMemory;
 use crate::policy::{Per, Route, RouteLimit, Scope};
 use crate::rate_limit::ledger::Grant;
 use crate::rate_limit::{LeaseVerdict, Leases, Limit, Slots, Standing, Who, fields};
 use crate::reason::Reason;
 use crate::secret::Secret;
-use crate::wire::mac::MIN_SECRET_BYTES;
 use crate::wire::rate::{RateAsk, RateGrant, RateLeases, RateLeasesAnswer};
 
 use super::failures::network;
-use super::{AuthKind, Case, Edge, Environment, Gate, Principal, Step, is_shadow};
+use super::{AuthKind, Case, Edge, Gate, Principal, Step, is_shadow};
 
 /// What a limit of an API key's own record is called.
 const API_KEY_LIMIT: &str = "api-key";
@@ -54,14 +52,9 @@ struct Applied {
 }
 
 impl Limiter {
-    /// Workers share what they count if they have the same feed secret. Without a feed there is no
-    /// secret: then whoever else may write to the memory can forge what stands there.
-    pub(super) fn new(config: &PluginConfig, environment: &Environment) -> Self {
-        let secret = config.feed.as_ref().and_then(|feed| environment.find(&feed.secret_env));
-        let secret = secret.and_then(|text| base64url::decode(text.trim().as_bytes()));
-        let secret = secret.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
-        let secret = Secret::new(secret.unwrap_or_else(|| b"wardgate without a feed".to_vec()));
-        Self { slots: Slots::new(&secret), leases: Leases::default() }
+    /// Workers with the same secret share what they count.
+    pub(super) fn new(secret: &Secret) -> Self {
+        Self { slots: Slots::new(secret), leases: Leases::default() }
     }
 
     /// Counts the request against all of `limits`, or none of them.
@@ -176,7 +169,7 @@ impl Gate {
             Ok(told) => {
                 let mut step = self.forward(principal, outcome, case, shadow, edge);
                 if let Step::Forward(forward) = &mut step {
-                    forward.answer_headers = told;
+                    forward.answer_headers.extend(told);
                 }
                 step
             }

@@ -5,6 +5,7 @@
 
 mod api_keys;
 mod authenticate;
+mod binding;
 pub mod cache;
 pub mod encode;
 pub mod failures;
@@ -12,8 +13,10 @@ mod health;
 pub mod intake;
 mod limit;
 mod networks;
+mod nonces;
 mod principal;
 mod record;
+mod replays;
 mod revocation;
 mod settings;
 mod state;
@@ -33,12 +36,18 @@ use crate::policy::{Credential, Decision, Found, Mode, RequestLine, Route};
 use crate::reason::Reason;
 use crate::token::SignatureCheck;
 
-use intake::{Field, Intake};
+use intake::{Field, Intake, Scheme};
 
 /// What the gate may ask of where it runs.
 pub trait Edge: SignatureCheck {
     /// The address of the client as the proxy trusts it, with or without a port; empty if unknown.
     fn source_address(&self) -> Vec<u8>;
+
+    /// The SHA-256 digest of the client's certificate in hexadecimal, as the proxy has checked that
+    /// the client has its key; empty without one.
+    fn peer_certificate_digest(&self) -> Vec<u8> {
+        Vec::new()
+    }
 
     /// The memory that the workers of the proxy share: the tables of the feed stand there, and what
     /// counts against rate limits.
@@ -117,12 +126,14 @@ impl Gate {
         if !self.has_policy {
             // Nothing says what is public.
             let path = without_query(intake.path);
-            let case = Case { intake: &intake, path, route: None, request, limit: None };
+            let case =
+                Case { intake: &intake, path, route: None, request, limit: None, nonce: None };
             return self.deny(Reason::NotReady, &case, None, edge);
         }
         let Ok(judged) = path::judge(intake.path) else {
             let path = without_query(intake.path);
-            let case = Case { intake: &intake, path, route: None, request, limit: None };
+            let case =
+                Case { intake: &intake, path, route: None, request, limit: None, nonce: None };
             return self.deny(Reason::RequestMalformed, &case, None, edge);
         };
         self.decide_path(request, &intake, &judged, edge)
@@ -140,7 +151,7 @@ impl Gate {
         let host = intake.authority;
         let find = |method| policy.find(&RequestLine { method, host, path: judged });
         let path = without_query(intake.path);
-        let unrouted = Case { intake, path, route: None, request, limit: None };
+        let unrouted = Case { intake, path, route: None, request, limit: None, nonce: None };
         if let Some(method) = preflight_method(intake) {
             // A preflight carries no credential by design (Fetch standard): refusing it would lock
             // out every browser. It reaches the upstream as nobody, and only where a route says so.
@@ -169,18 +180,19 @@ impl Gate {
     /// Authenticates by the credentials that the route takes, and authorizes.
     fn decide_route(&mut self, found: &Found, case: &Case<'_>, edge: &dyn Edge) -> Step {
         let credentials = case.route.map_or(&[][..], |route| &route.credentials);
-        let (principal, failed) = match self.authenticate(credentials, case, edge) {
-            Authentication::Principal(principal) => (principal, None),
+        let (principal, failed, nonce) = match self.authenticate(credentials, case, edge) {
+            Authentication::Principal(principal, nonce) => (principal, None, nonce),
             // Shadow mode never lets a failed authentication pass as anyone: it goes on as nobody.
             Authentication::Failed(refused)
                 if is_shadow(case.route) && !is_state(refused.reason) =>
             {
-                (Rc::clone(&self.anonymous), Some(refused.reason))
+                (Rc::clone(&self.anonymous), Some(refused.reason), None)
             }
             Authentication::Failed(Refused { reason, who }) => {
                 return self.deny(reason, case, who.as_deref(), edge);
             }
         };
+        let case = &Case { nonce: nonce.as_deref(), ..*case };
         let policy = Rc::clone(&self.policy);
         match policy.authorize(found, &principal.grants) {
             Decision::Permit { shadow, .. } => {
@@ -212,21 +224,11 @@ impl Gate {
         // elsewhere. For a token the address would be one more call to the proxy for each request.
         let address = (principal.auth == AuthKind::ApiKey).then(|| edge.source_address());
         self.record(outcome, case, Some(&principal), shadow, address.as_deref());
-        let mut remove: Vec<Cow<'static, [u8]>> =
-            case.intake.forged.iter().map(|name| Cow::Owned((*name).to_vec())).collect();
-        // Only the credential that was verified may go on: an upstream that is handed another one
-        // would take it for verified.
-        let keeps = |auth| {
-            principal.auth == auth && case.route.is_some_and(|route| route.forward_credential)
-        };
-        if case.intake.authorization.is_present() && !keeps(AuthKind::Jwt) {
-            remove.push(Cow::Borrowed(b"authorization"));
-        }
-        if case.intake.api_key.is_present() && !keeps(AuthKind::ApiKey) {
-            remove.push(Cow::Borrowed(b"x-api-key"));
-        }
+        let remove = removed(&principal, case);
         let note = note(outcome, case);
-        Step::Forward(Forward { remove, principal, note, answer_headers: Vec::new() })
+        let answer_headers = case.nonce.map(|nonce| ("dpop-nonce", nonce.to_owned()));
+        let answer_headers = answer_headers.into_iter().collect();
+        Step::Forward(Forward { remove, principal, note, answer_headers })
     }
 
     fn deny(
@@ -243,15 +245,23 @@ impl Gate {
             |credential| case.route.is_some_and(|route| route.credentials.contains(&credential));
         let route = case.route.filter(|_| reason == Reason::ScopeInsufficient);
         let scope = route.map(|route| self.policy.scopes_for(route));
+        let dpop = self.policy.dpop().filter(|_| takes(Credential::Jwt));
         let offer = Offer {
             realm: &self.realm,
             bearer: takes(Credential::Jwt),
+            dpop: dpop.map(|rules| rules.algorithm_words.as_str()),
+            shown: case.intake.scheme(),
             api_key: takes(Credential::ApiKey),
             scope: scope.as_deref().filter(|scope| !scope.is_empty()),
         };
+        let mut answer = answer::deny(reason, offer, case.intake.is_grpc);
+        if reason == Reason::DpopNonceRequired {
+            let nonce = self.nonce_for_another_try(case.request.now_nanoseconds, edge);
+            answer.headers.extend(nonce.map(|nonce| ("dpop-nonce", nonce)));
+        }
         let mut note = note(outcome, case);
         note.forged = owned(&case.intake.forged);
-        Step::Answer(answer::deny(reason, offer, case.intake.is_grpc), note)
+        Step::Answer(answer, note)
     }
 
     /// Refuses a request whose headers cannot be read.
@@ -261,14 +271,16 @@ impl Gate {
         let forged = names.map(|(name, _)| *name);
         let forged = forged.filter(|name| self.is_own_name(&intake::canonical(name))).collect();
         let intake = Intake { forged, ..Intake::default() };
-        let case = Case { intake: &intake, path: b"", route: None, request, limit: None };
+        let case =
+            Case { intake: &intake, path: b"", route: None, request, limit: None, nonce: None };
         self.deny(reason, &case, None, edge)
     }
 }
 
 /// What authentication came to.
 enum Authentication {
-    Principal(Rc<Principal>),
+    /// Who it is, and the nonce that the client should use from now on, if it is another one.
+    Principal(Rc<Principal>, Option<String>),
     Failed(Refused),
 }
 
@@ -281,7 +293,7 @@ impl Authentication {
 impl From<Result<Rc<Principal>, Refused>> for Authentication {
     fn from(result: Result<Rc<Principal>, Refused>) -> Self {
         match result {
-            Ok(principal) => Self::Principal(principal),
+            Ok(principal) => Self::Principal(principal, None),
             Err(refused) => Self::Failed(refused),
         }
     }
@@ -317,6 +329,32 @@ struct Case<'a> {
     request: Request<'a>,
     /// Name of the rate limit that the request is too many for.
     limit: Option<&'a str>,
+    /// The nonce that the client is to use from now on.
+    nonce: Option<&'a str>,
+}
+
+/// Names to remove from a request that goes on: forgeries, and credentials but for the one that was
+/// verified where the route keeps it. An upstream that is handed another one would take it for
+/// verified.
+fn removed(principal: &Principal, case: &Case<'_>) -> Vec<Cow<'static, [u8]>> {
+    let intake = case.intake;
+    let mut remove: Vec<Cow<'static, [u8]>> =
+        intake.forged.iter().map(|name| Cow::Owned((*name).to_vec())).collect();
+    let keeps_all = case.route.is_some_and(Route::forwards_unverified);
+    let keeps_verified = case.route.is_some_and(|route| route.forward_credential);
+    let keeps = |auth| keeps_all || (keeps_verified && principal.auth == auth);
+    if intake.authorization.is_present() && !keeps(AuthKind::Jwt) {
+        remove.push(Cow::Borrowed(b"authorization"));
+    }
+    if intake.api_key.is_present() && !keeps(AuthKind::ApiKey) {
+        remove.push(Cow::Borrowed(b"x-api-key"));
+    }
+    // Beside a bearer token nobody has looked at it.
+    let is_verified = || keeps(AuthKind::Jwt) && intake.scheme() == Some(Scheme::Dpop);
+    if intake.dpop.is_present() && !keeps_all && !is_verified() {
+        remove.push(Cow::Borrowed(b"dpop"));
+    }
+    remove
 }
 
 /// Nobody who lacks a permission is asked to log in (401) rather than sent away (403), where the

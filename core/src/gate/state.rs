@@ -17,6 +17,7 @@ use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
 use crate::wire::feed::UnknownKey;
+use crate::wire::mac::MIN_SECRET_BYTES;
 
 use super::api_keys::Held;
 use super::authenticate::Known;
@@ -24,6 +25,8 @@ use super::cache::{Cache, HashKeys};
 use super::failures::FailureLimit;
 use super::intake::{Field, canonical, is_credential_name};
 use super::limit::Limiter;
+use super::nonces::ProcessNonces;
+use super::replays::Replays;
 use super::settings::Taken;
 use super::{Counters, Principal};
 
@@ -52,6 +55,8 @@ pub struct Gate {
     pub(super) api_keys: Cache<Held>,
     pub(super) failures: FailureLimit,
     pub(super) limiter: Limiter,
+    pub(super) replays: Replays,
+    pub(super) nonces: ProcessNonces,
     pub(super) counters: Counters,
     pub(super) audit: Option<SharedAudit>,
     /// Keys by index of the issuer in the policy: those of the configuration and of the feed.
@@ -137,6 +142,7 @@ impl Gate {
             return Err(problems);
         }
         let Seed([a, b, c, d]) = seed;
+        let secret = shared_secret(config, &environment);
         let keys = HashKeys(a, b);
         let (limits, failures) = (&config.limits, &config.failure_limit);
         let has_policy = config.policy.is_some();
@@ -149,7 +155,9 @@ impl Gate {
             refused_tokens: Cache::new(limits.refused_token_cache_bytes.size(), keys),
             api_keys: Cache::new(limits.api_key_cache_bytes.size(), keys),
             failures: FailureLimit::new(failures.failures.0, failures.period_seconds.0, (c, d)),
-            limiter: Limiter::new(config, &environment),
+            limiter: Limiter::new(&secret),
+            replays: Replays::new(&secret),
+            nonces: ProcessNonces::new(&secret, seed),
             counters: Counters::default(),
             requests: 0,
             audit: around.audit,
@@ -273,6 +281,15 @@ impl Gate {
 /// What serves until a policy comes by the feed.
 fn no_policy() -> Result<Policy, Problems> {
     Policy::read(&json!({"version": 1, "routes": []}))
+}
+
+/// What protects values in the memory that workers share: the feed secret. Without a feed there is
+/// none: then whoever else may write to that memory can forge what stands there.
+fn shared_secret(config: &PluginConfig, environment: &Environment) -> Secret {
+    let secret = config.feed.as_ref().and_then(|feed| environment.find(&feed.secret_env));
+    let secret = secret.and_then(|text| base64url::decode(text.trim().as_bytes()));
+    let secret = secret.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
+    Secret::new(secret.unwrap_or_else(|| b"wardgate without a feed".to_vec()))
 }
 
 /// The time in whole seconds.

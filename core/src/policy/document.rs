@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::claims::ClaimPath;
+use super::dpop::DpopSection;
 use super::host::HostPattern;
 use super::name::{IssuerName, Method, Name};
 use super::rate_limit::RateLimits;
@@ -33,6 +34,8 @@ section! {
         pub scope_permissions: BTreeMap<String, Vec<Name>>, default(BTreeMap::new(), json!({}));
         /// What is permitted and forbidden. The order does not matter.
         pub routes: Vec<RouteSection>, required;
+        /// How clients prove that they have the key that a token is bound to.
+        pub dpop: DpopSection, default(DpopSection::default(), {});
         /// What happens to a request that no route permits; only `deny` is possible.
         pub default: DefaultEffect, default(DefaultEffect::Deny, "deny");
     }
@@ -79,6 +82,9 @@ section! {
         pub claims: ClaimsSection, default(ClaimsSection::default(), {});
         /// Roles that its tokens may claim. All others are ignored, by default all.
         pub may_claim_roles: Vec<Name>, default(Vec::new(), json!([]));
+        /// Whether its tokens are refused unless they are bound to a key (`cnf.jkt`) or to a client
+        /// certificate (`cnf.x5t#S256`). One that is bound must be proved in any case.
+        pub require_token_binding: bool, default(false, false);
         /// Header to the upstream to claim: names in lower case that start with `x-`.
         pub forward_claims: BTreeMap<String, ClaimPath>, default(BTreeMap::new(), json!({}));
     }
@@ -142,7 +148,11 @@ section! {
         pub mode: Mode, default(Mode::Enforce, "enforce");
         /// Whether CORS preflights for it reach the upstream, as nobody.
         pub cors: bool, default(false, false);
-        /// Whether the upstream gets the credential.
+        /// Whether a JWT is refused unless it is bound to a key (`cnf.jkt`) or to a client certificate
+        /// (`cnf.x5t#S256`). One that is bound must be proved in any case.
+        pub require_token_binding: bool, default(false, false);
+        /// Whether the upstream gets the credential that was verified. Where `credentials` is
+        /// `[none]` nothing is verified, and it gets all that the client sent.
         pub forward_credential: bool, default(false, false);
         /// How often it may be used.
         pub rate_limit: Option<RateLimits>, optional;
@@ -177,7 +187,7 @@ section! {
 section! {
     /// A kind of credential.
     pub enum Credential = "credential" {
-        /// A JWT in `Authorization: Bearer`.
+        /// A JWT in `Authorization: Bearer`, or in `Authorization: DPoP` with a proof.
         Jwt = "jwt",
         /// An API key in `x-api-key`.
         ApiKey = "api_key",

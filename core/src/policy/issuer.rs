@@ -26,6 +26,8 @@ pub struct Issuer {
     pub discover: bool,
     /// Environment variable of the shared secret.
     pub hmac_secret_env: Option<String>,
+    /// Whether its tokens are refused unless they are bound.
+    pub require_token_binding: bool,
     pub(super) claims: ClaimsSection,
     /// Roles that its tokens may claim, by index.
     pub(super) may_claim: BTreeSet<usize>,
@@ -71,6 +73,7 @@ impl Issuer {
             jwks_uri: section.jwks_uri.as_ref().map(|uri| uri.0.clone()),
             discover: section.discover,
             hmac_secret_env: section.hmac_secret_env.as_ref().map(|name| name.0.clone()),
+            require_token_binding: section.require_token_binding,
             claims: section.claims.clone(),
             may_claim: may_claim.into_iter().collect(),
             forward: section.forward_claims.clone().into_iter().collect(),

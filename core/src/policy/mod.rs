@@ -6,6 +6,7 @@
 mod claims;
 mod decide;
 mod document;
+mod dpop;
 mod grants;
 mod host;
 mod issuer;
@@ -32,6 +33,7 @@ pub use document::{
     BindingSection, ClaimsSection, Condition, Credential, DefaultEffect, Effect, IssuerSection,
     MatchSection, Mode, PolicyDocument, RequireSection, RoleSection, RouteSection,
 };
+pub use dpop::{DpopRules, DpopSection, ExternalOrigin, NonceMode};
 pub use grants::Grants;
 pub use host::HostPattern;
 pub use issuer::Issuer;
@@ -65,6 +67,7 @@ pub struct Policy {
     matcher: Matcher,
     has_shadow_permits: bool,
     forwarded_names: BTreeSet<String>,
+    dpop: Option<DpopRules>,
     no_route: Route,
 }
 
@@ -111,6 +114,12 @@ impl Policy {
         &self.issuers
     }
 
+    /// What proofs of possession must be like; `None` where no origin is configured, and then none
+    /// can be checked.
+    pub fn dpop(&self) -> Option<&DpopRules> {
+        self.dpop.as_ref()
+    }
+
     /// All routes, in the order of their names.
     pub fn routes(&self) -> impl Iterator<Item = (RouteId, &Route)> {
         self.routes.iter().enumerate().map(|(index, route)| (RouteId(index), route))
@@ -155,6 +164,7 @@ impl Policy {
             matcher: Matcher::default(),
             has_shadow_permits: false,
             forwarded_names: names,
+            dpop: DpopRules::compile(&document.dpop, &At::ROOT.name("dpop"), problems),
             no_route: no_route(),
         };
         policy.add_routes(document, problems);
@@ -277,6 +287,7 @@ fn no_route() -> Route {
         mode: Mode::Enforce,
         credentials: Vec::new(),
         cors: false,
+        require_token_binding: false,
         forward_credential: false,
         tolerated: Ambiguities::NONE,
         requirement: route::Requirement::default(),

@@ -26,6 +26,8 @@ pub struct Route {
     pub credentials: Vec<Credential>,
     /// Whether CORS preflights reach the upstream.
     pub cors: bool,
+    /// Whether a JWT is refused unless it is bound.
+    pub require_token_binding: bool,
     /// Whether the upstream gets the credential.
     pub forward_credential: bool,
     /// How often it may be used.
@@ -54,6 +56,11 @@ impl Requirement {
 }
 
 impl Route {
+    /// Whether it hands on whatever credentials there are: it verifies none, and says so.
+    pub fn forwards_unverified(&self) -> bool {
+        self.forward_credential && self.credentials == [Credential::None]
+    }
+
     pub(super) fn compile(
         section: &RouteSection,
         permissions: &Permissions,
@@ -81,6 +88,7 @@ impl Route {
             mode: section.mode,
             credentials: section.credentials.clone(),
             cors: section.cors,
+            require_token_binding: section.require_token_binding,
             forward_credential: section.forward_credential,
             limits: RouteLimit::compile(section, at, problems),
             tolerated: tolerated.fold(Ambiguities::NONE, Ambiguities::with),
@@ -129,6 +137,10 @@ fn check_permit(section: &RouteSection, at: &At<'_>, problems: &mut Problems) {
         at_credentials
             .problem(problems, "this version has no sessions; give another credential too");
     }
+    if section.require_token_binding && !credentials.contains(&Credential::Jwt) {
+        at.name("require_token_binding")
+            .problem(problems, "has no effect: the route takes no `jwt`");
+    }
     let requires = section.require.all.is_some() || section.require.any.is_some();
     if *credentials == [Credential::None] && requires {
         at.name("require").problem(problems, "nobody can meet it: the route takes no credential");
@@ -139,6 +151,7 @@ fn check_forbid(section: &RouteSection, at: &At<'_>, problems: &mut Problems) {
     let without_effect = [
         ("credentials", !section.credentials.is_empty()),
         ("cors", section.cors),
+        ("require_token_binding", section.require_token_binding),
         ("forward_credential", section.forward_credential),
         ("rate_limit", section.rate_limit.is_some()),
         ("allow_ambiguous", !section.allow_ambiguous.is_empty()),

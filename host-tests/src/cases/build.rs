@@ -7,6 +7,7 @@ use wardgate_core::api_key::ApiKey;
 use super::file::{Case, CaseFile, bytes, generate_api_key};
 use super::keys::Keys;
 use super::mint::{TokenSpec, mint};
+use super::proof::{self, About, DpopSpec, ProofSpec};
 
 /// A request, ready to be sent.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ enum Credential {
     Jwt(TokenSpec),
     /// A token after another text than `Bearer` and a space.
     JwtAfter { prefix: String, jwt: TokenSpec },
+    /// A bound token in `authorization`, and a proof in `dpop`.
+    Dpop(Box<DpopSpec>),
+    /// A proof in `dpop`, for no token.
+    Proof(ProofSpec),
     /// A key in `x-api-key`.
     ApiKey(ApiKeySpec),
 }
@@ -72,10 +77,12 @@ pub fn build_request(
     keys: &Keys,
     now_seconds: u64,
 ) -> Result<BuiltRequest> {
+    let about = About { file, case, keys, now: now_seconds };
     let mut headers = Vec::new();
     for described in &case.credentials {
         let credential: Credential = serde_json::from_value(described.clone())?;
-        headers.push(header(credential, file, keys, now_seconds).context(case.name.clone())?);
+        let described = credential_headers(credential, &about).context(case.name.clone())?;
+        headers.extend(described.into_iter().map(|(name, value)| (name.into(), value.into())));
     }
     for (name, value) in &case.request.headers {
         headers.push((bytes(name)?, bytes(value)?));
@@ -88,22 +95,22 @@ pub fn build_request(
     })
 }
 
-fn header(
+fn credential_headers(
     credential: Credential,
-    file: &CaseFile,
-    keys: &Keys,
-    now: u64,
-) -> Result<(Vec<u8>, Vec<u8>)> {
-    let (name, value) = match credential {
+    about: &About<'_>,
+) -> Result<Vec<(&'static str, String)>> {
+    let About { file, keys, now, .. } = *about;
+    Ok(match credential {
         Credential::Jwt(token) => {
-            ("authorization", format!("Bearer {}", mint(&token, file, keys, now)?))
+            vec![("authorization", format!("Bearer {}", mint(&token, file, keys, now)?))]
         }
         Credential::JwtAfter { prefix, jwt } => {
-            ("authorization", format!("{prefix}{}", mint(&jwt, file, keys, now)?))
+            vec![("authorization", format!("{prefix}{}", mint(&jwt, file, keys, now)?))]
         }
-        Credential::ApiKey(spec) => ("x-api-key", api_key(&spec, file, keys)?),
-    };
-    Ok((name.into(), value.into()))
+        Credential::Dpop(spec) => proof::headers(&spec, about)?,
+        Credential::Proof(spec) => vec![("dpop", proof::proof(&spec, None, about)?)],
+        Credential::ApiKey(spec) => vec![("x-api-key", api_key(&spec, file, keys)?)],
+    })
 }
 
 fn api_key(spec: &ApiKeySpec, file: &CaseFile, keys: &Keys) -> Result<String> {

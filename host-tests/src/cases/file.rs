@@ -264,7 +264,9 @@ impl CaseFile {
 impl Case {
     /// What each run of the case is called: what a cache holds must decide as what it was made from.
     pub fn runs(&self) -> &'static [&'static str] {
-        if self.before > 0 { &["once"] } else { &["first", "again"] }
+        // A proof is good for one request only.
+        let is_proved = self.credentials.iter().any(|credential| credential.get("dpop").is_some());
+        if self.before > 0 || is_proved { &["once"] } else { &["first", "again"] }
     }
 
     fn check(&self) -> Result<()> {

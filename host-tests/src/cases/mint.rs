@@ -82,6 +82,29 @@ enum Mutation {
     Junk,
 }
 
+impl TokenSpec {
+    /// Adds what the token is bound to, unless its claims say so themselves.
+    pub(super) fn bind(&mut self, confirmation: &Value) {
+        self.claims.entry("cnf").or_insert_with(|| confirmation.clone());
+    }
+}
+
+/// A token with nothing special.
+pub(super) fn usual() -> TokenSpec {
+    TokenSpec {
+        issuer: corp(),
+        key: rsa(),
+        algorithm: None,
+        claims: Map::new(),
+        header: Map::new(),
+        expires_in: five_minutes(),
+        not_before_in: None,
+        issued_in: 0,
+        padding: 0,
+        mutate: None,
+    }
+}
+
 /// Makes the token.
 pub(super) fn mint(spec: &TokenSpec, file: &CaseFile, keys: &Keys, now: u64) -> Result<String> {
     let algorithm = match (&spec.algorithm, spec.mutate) {
@@ -186,7 +209,7 @@ fn with_odd_last_letter(encoded: &str) -> String {
 }
 
 /// Adds and replaces members; `null` removes them.
-fn change(object: &mut Value, changes: &Map<String, Value>) {
+pub(super) fn change(object: &mut Value, changes: &Map<String, Value>) {
     let Some(members) = object.as_object_mut() else { return };
     for (name, value) in changes {
         if value.is_null() {
@@ -202,7 +225,7 @@ fn repeated(object: &str, member: &str) -> String {
     format!("{},{member}}}", object.trim_end_matches('}'))
 }
 
-fn usual_algorithm(key: &str) -> Result<&'static str> {
+pub(super) fn usual_algorithm(key: &str) -> Result<&'static str> {
     Ok(match key.split('-').next() {
         Some("rsa") => "RS256",
         Some("p256") => "ES256",

@@ -8,6 +8,7 @@ mod build;
 mod file;
 mod keys;
 mod mint;
+mod proof;
 
 pub use build::{BuiltRequest, build_request};
 pub use file::{ApiKeySpec, Case, CaseFile, Decision, Expect, Level, Request};

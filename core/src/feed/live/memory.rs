@@ -17,6 +17,16 @@ pub trait SharedMemory {
     ///
     /// [`Collision`] when another has set it in between, or the host refuses.
     fn set(&self, key: &str, value: &[u8], version: Option<u32>) -> Result<(), Collision>;
+
+    /// Sets the first value of `key`. Memory that others change at the same time must do both in
+    /// one step.
+    ///
+    /// # Errors
+    ///
+    /// [`Collision`] when there is one already, or the host refuses.
+    fn create(&self, key: &str, value: &[u8]) -> Result<(), Collision> {
+        if self.get(key).is_some() { Err(Collision) } else { self.set(key, value, None) }
+    }
 }
 
 /// A value was set by another in between.

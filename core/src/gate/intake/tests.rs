@@ -1,4 +1,4 @@
-use super::{Field, Intake, Presented, bearer, check_letters};
+use super::{Field, Intake, Presented, Scheme, check_letters, token};
 use crate::reason::Reason;
 
 fn own(name: &[u8]) -> bool {
@@ -42,11 +42,13 @@ fn a_repeated_credential_is_seen() {
     let intake = read(&[(b"authorization", b"a"), (b"authorization", b"a")]).unwrap();
     assert_eq!(intake.authorization, Presented::Repeated);
     assert_eq!(intake.api_key, Presented::Absent);
+    let intake = read(&[(b"dpop", b"a"), (b"dpop", b"b")]).unwrap();
+    assert_eq!(intake.dpop, Presented::Repeated);
 }
 
 #[test]
 fn own_names_are_forgeries_in_every_spelling() {
-    let names: [&[u8]; 7] = [
+    let names: [&[u8]; 8] = [
         b"x-wardgate-subject",
         b"X-Wardgate-Subject",
         b"x_wardgate_subject",
@@ -54,6 +56,7 @@ fn own_names_are_forgeries_in_every_spelling() {
         b"x.wardgate.subject",
         b"TXN_token",
         b"x_api_key",
+        b"DPoP",
     ];
     for name in names {
         assert_eq!(read(&[(name, b"v")]).unwrap().forged, [name]);
@@ -84,21 +87,26 @@ fn grpc_is_told_by_the_content_type() {
 }
 
 #[track_caller]
-fn check_bearer(value: &str, expected: Result<Option<&str>, Reason>) {
-    assert_eq!(bearer(value.as_bytes()), expected.map(|token| token.map(str::as_bytes)));
+fn check_scheme(value: &str, expected: Result<Option<(Scheme, &str)>, Reason>) {
+    let expected = expected.map(|shown| shown.map(|(scheme, token)| (scheme, token.as_bytes())));
+    assert_eq!(token(value.as_bytes()), expected, "{value}");
 }
 
 #[test]
-fn a_bearer_token_is_one_word_after_the_scheme() {
-    check_bearer("Basic abc, bEarer d.e.f", Err(Reason::CredentialRepeated));
-    check_bearer("Bearer abc", Ok(Some("abc")));
-    check_bearer("bEaReR   abc.d-e_f~g+h/i==", Ok(Some("abc.d-e_f~g+h/i==")));
-    check_bearer("Basic abc", Ok(None));
-    check_bearer("Bear", Ok(None));
-    check_bearer("Bearerx abc", Ok(None));
-    let malformed = Err(Reason::CredentialMalformed);
-    check_bearer("Bearer", malformed);
-    check_bearer("Bearer ", malformed);
+fn a_token_is_one_word_after_its_scheme() {
+    let repeated = Err(Reason::CredentialRepeated);
+    check_scheme("Basic abc, bEarer d.e.f", repeated);
+    check_scheme("Basic abc, DPoP d.e.f", repeated);
+    check_scheme("Bearer abc", Ok(Some((Scheme::Bearer, "abc"))));
+    check_scheme("bEaReR   abc.d-e_f~g+h/i==", Ok(Some((Scheme::Bearer, "abc.d-e_f~g+h/i=="))));
+    check_scheme("DPoP abc", Ok(Some((Scheme::Dpop, "abc"))));
+    check_scheme("dpop  abc", Ok(Some((Scheme::Dpop, "abc"))));
+    for other in ["Basic abc", "Bear", "Bearerx abc", "DPo", "DPoPx abc", "", "Basic Bearer x"] {
+        check_scheme(other, Ok(None));
+    }
+    for malformed in ["Bearer", "Bearer ", "DPoP", "DPoP  "] {
+        check_scheme(malformed, Err(Reason::CredentialMalformed));
+    }
 }
 
 #[test]
