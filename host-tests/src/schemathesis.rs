@@ -46,6 +46,9 @@ pub fn run(effort: Effort) -> Result<()> {
     let document = home.path().join("openapi.json");
     std::fs::write(&document, Request::get("/openapi.json").send(sidecar.address())?.body)?;
     let known = something_of_everything(&sidecar)?;
+    // Apart from those that are changed and deleted.
+    let made = sidecar.ask("POST", "/admin/v1/clients", &client("asker"))?;
+    let asker = json!(["asker", made["client_secret"]]);
     for listener in LISTENERS {
         let socket = sidecar.directory().join(format!("run/{listener}.sock"));
         let link = (listener != "public").then(|| Link::to(Target::Socket(socket))).transpose()?;
@@ -53,7 +56,7 @@ pub fn run(effort: Effort) -> Result<()> {
         let mut command = command(home.path(), effort)?;
         command.args(["--include-tag", listener, "--url", &format!("http://{address}")]);
         command.env("WARDGATE_KNOWN", known.to_string());
-        command.env("WARDGATE_CLIENT", Value::Null.to_string());
+        command.env("WARDGATE_CLIENT", asker.to_string());
         command.env("WARDGATE_FEED_SECRET", sidecar.feed_secret()?);
         let output = command.output().context("schemathesis cannot be run")?;
         let said = String::from_utf8_lossy(&output.stdout);
@@ -73,7 +76,9 @@ pub fn run(effort: Effort) -> Result<()> {
 
 fn command(home: &Path, effort: Effort) -> Result<Command> {
     let mut command = Command::new(python::interpreter()?);
-    command.args(["-m", "schemathesis.cli", "run"]).arg(home.join("openapi.json"));
+    let ours = repository().join("host-tests/python");
+    command.args(["-m", "schemathesis.cli"]).arg("--config-file");
+    command.arg(ours.join("schemathesis.toml")).arg("run").arg(home.join("openapi.json"));
     command.args(["--no-color", "--continue-on-failure", "--suppress-health-check", "all"]);
     command.args(["--generation-database", "none", "--request-timeout", "60"]);
     command.args(["--output-sanitize", "false"]);
@@ -85,9 +90,21 @@ fn command(home: &Path, effort: Effort) -> Result<Command> {
     if let Some(seconds) = effort.seconds {
         command.args(["--max-time", &seconds.to_string()]);
     }
-    command.env("SCHEMATHESIS_HOOKS", repository().join("host-tests/python/endpoints.py"));
+    command.env("SCHEMATHESIS_HOOKS", ours.join("endpoints.py"));
     command.current_dir(home).stdin(Stdio::null());
     Ok(command)
+}
+
+/// A client that may do everything.
+fn client(id: &str) -> Value {
+    json!({
+        "client_id": id, "audiences": ["api"], "scope": "read write", "may_introspect": true,
+        "may_exchange": {"subject_audiences": ["api"], "actor": true},
+        "grant_types": [
+            "client_credentials", "refresh_token",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ],
+    })
 }
 
 /// Makes something that can be named in each path, so that more is found than 404.
@@ -98,10 +115,11 @@ fn something_of_everything(sidecar: &Sidecar) -> Result<Value> {
     for name in names {
         let key = json!({"name": name, "environment": "test"});
         sidecar.ask("POST", "/admin/v1/api-keys", &key)?;
+        sidecar.ask("POST", "/admin/v1/clients", &client(name))?;
         sidecar.ask("PUT", &format!("/admin/v1/roles/{name}"), &role)?;
         sidecar.ask("PUT", &format!("/admin/v1/bindings/{name}"), &binding)?;
     }
-    Ok(json!({"key": names, "name": names, "id": names}))
+    Ok(json!({"key": names, "name": names, "id": names, "client_id": names}))
 }
 
 /// How many cases there were.
