@@ -119,7 +119,18 @@ fn something_of_everything(sidecar: &Sidecar) -> Result<Value> {
         sidecar.ask("PUT", &format!("/admin/v1/roles/{name}"), &role)?;
         sidecar.ask("PUT", &format!("/admin/v1/bindings/{name}"), &binding)?;
     }
-    Ok(json!({"key": names, "name": names, "id": names, "client_id": names}))
+    let wanted = json!({"subject": "alice", "audiences": ["api"], "client_id": "asker"});
+    let token = sidecar.ask("POST", "/admin/v1/tokens", &wanted)?["access_token"].clone();
+    let tokens = json!([token]);
+    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    let kinds = json!(["urn:ietf:params:oauth:token-type:access_token"]);
+    Ok(json!({
+        "key": names, "name": names, "id": names, "client_id": names,
+        "token": tokens, "subject_token": tokens, "actor_token": tokens,
+        "subject_token_type": kinds, "actor_token_type": kinds, "requested_token_type": kinds,
+        "grant_type": ["client_credentials", "refresh_token", exchange],
+        "scope": ["read"], "audience": ["api"], "resource": ["api"],
+    }))
 }
 
 /// How many cases there were.

@@ -169,12 +169,12 @@ fn a_change_may_leave_out_every_member_and_take_it_away() {
     }
     let schema = schema::merge_patch::<Kept>(&mut schema::of_questions());
     assert_eq!(schema.get("required"), None);
-    let null = json!({"type": "null"});
+    let taken = json!({"type": "null"});
     assert_eq!(
         schema.get("properties"),
         Some(&json!({
-            "count": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, null]},
-            "text": {"anyOf": [{"type": "string"}, null]},
+            "count": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, taken]},
+            "text": {"anyOf": [{"type": "string"}, taken]},
         }))
     );
 }
