@@ -85,26 +85,28 @@ impl TokenType {
 }
 
 impl<'a> TokenUse<'a> {
-    /// Reads an audit event of a filter; nothing if no token was shown.
+    /// Reads an audit event, of a filter or of the sidecar itself; nothing if nothing happened to a
+    /// token.
     pub(super) fn of(event: &'a Map<String, Value>) -> Option<Self> {
         let text = |name: &str| event.get(name).and_then(Value::as_str);
-        let reason = text("reason");
-        let outcome = match text("decision")? {
+        let (token_type, happened) = match text("decision")? {
             // In shadow mode the request went on.
-            "permit" | "shadow-deny" => TokenEvent::Used,
-            "deny" => TokenEvent::Denied,
-            _ => return None,
-        };
-        let token_type = match (text("auth")?, reason) {
-            ("jwt", _) => TokenType::Access,
-            ("api_key", _) => TokenType::Api,
-            // Nobody was authenticated, and the reason says by what.
-            ("none", Some(reason)) if outcome == TokenEvent::Denied => refused_type(reason)?,
+            "permit" | "shadow-deny" => (shown_type(text("auth")?)?, TokenEvent::Used),
+            "deny" => {
+                let by_reason = || text("reason").and_then(refused_type);
+                (shown_type(text("auth")?).or_else(by_reason)?, TokenEvent::Denied)
+            }
+            "session-begun" => (TokenType::Refresh, TokenEvent::Issued),
+            "refresh-token-reuse" | "refresh-token-forgotten" => {
+                (TokenType::Refresh, TokenEvent::Denied)
+            }
+            "social-token-given" => (TokenType::Social, TokenEvent::Used),
+            "social-token-refused" => (TokenType::Social, TokenEvent::Denied),
             _ => return None,
         };
         Some(Self {
             token_type,
-            event: outcome,
+            event: happened,
             client_id: text("client_id"),
             issuer: text("issuer"),
             subject: text("subject"),
@@ -133,7 +135,16 @@ impl<'a> TokenUse<'a> {
     }
 }
 
-/// The type of token that a reason is about.
+/// The type of token that somebody was authenticated by.
+fn shown_type(auth: &str) -> Option<TokenType> {
+    match auth {
+        "jwt" => Some(TokenType::Access),
+        "api_key" => Some(TokenType::Api),
+        _ => None,
+    }
+}
+
+/// The type of token that a reason is about: nobody was authenticated.
 fn refused_type(reason: &str) -> Option<TokenType> {
     let is_of_access_token = reason.starts_with("token-") || reason.starts_with("dpop-");
     if is_of_access_token {

@@ -65,10 +65,13 @@ pub(super) struct TokenAnswer {
     /// Seconds until it expires.
     expires_in: u64,
     /// What to get the next one with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     /// Its scopes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     /// What it is, after an exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<String>,
 }
 
@@ -78,6 +81,7 @@ pub(super) struct Introspection {
     /// Whether it stands.
     active: bool,
     /// `Bearer` or `DPoP`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
     /// Its claims.
     #[serde(flatten)]

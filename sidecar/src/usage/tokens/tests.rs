@@ -116,6 +116,15 @@ fn an_event_of_a_filter_says_which_token_was_used_or_denied() {
     ] {
         assert_eq!(of(changes.clone()), Some(expected), "{changes}");
     }
+    for (decision, expected) in [
+        ("session-begun", (TokenType::Refresh, TokenEvent::Issued)),
+        ("refresh-token-reuse", (TokenType::Refresh, TokenEvent::Denied)),
+        ("social-token-given", (TokenType::Social, TokenEvent::Used)),
+        ("social-token-refused", (TokenType::Social, TokenEvent::Denied)),
+    ] {
+        let found = of(json!({"decision": decision, "auth": null}));
+        assert_eq!(found.map(|(kind, event, ..)| (kind, event)), Some(expected), "{decision}");
+    }
     for nothing in [
         json!({"auth": "none"}),
         json!({"decision": "gap"}),
