@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::oauth::TokenService;
 use crate::policy::PolicyDesk;
+use crate::social::SocialVault;
 use crate::usage::UsageRecorder;
 
 /// The state behind every request.
@@ -31,6 +32,8 @@ pub struct App {
     pub families: Arc<Families>,
     /// OAuth clients and their tokens.
     pub oauth: TokenService,
+    /// The tokens of users at providers.
+    pub social: SocialVault,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.

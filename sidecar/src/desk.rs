@@ -2,32 +2,39 @@
 //! listener and the command line without a running sidecar use the same functions.
 
 mod api_keys;
+mod inspect;
 pub(crate) mod revocations;
+mod signing_keys;
 mod tokens;
 mod usage;
 
 use std::sync::Arc;
 
 use wardgate_core::secret::Secret;
-use wardgate_core::time::UnixSeconds;
-use wardgate_core::wire::IssuerKeySet;
 
 pub use api_keys::{
     ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
     ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
     RotateApiKey, Swept, UpdateApiKey,
 };
+pub use inspect::{InspectToken, JwtInspection, Signature, TokenInspection, Verdict};
 pub use revocations::{
-    RevocationList, RevocationView, RevokeError, RevokeRequest, RevokeTarget, Revoked,
+    BatchRevocation, MAX_REVOKE_BATCH, RevocationList, RevocationView, RevokeBatch, RevokeError,
+    RevokeProblem, RevokeRequest, RevokeTarget, Revoked, RevokedBatch, revocation_of_line,
 };
-pub use tokens::{IssueTokenError, IssuedToken, SigningKeyList, SigningKeyView, TokenRequest};
+use signing_keys::KeyRing;
+pub use signing_keys::{
+    KeyEvent, RotateKeysError, RotateSigningKeys, RotatedSigningKeys, SigningKeyList,
+    SigningKeyView, SigningKeysError,
+};
+pub use tokens::{IssueTokenError, IssuedToken, TokenRequest};
 
 use crate::clock::Clock;
-use crate::config::{ApiKeysSection, IssuerSection};
-use crate::keys::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate};
+use crate::config::{ApiKeysSection, IssuerSection, SigningKeysSection};
+use crate::keys::SigningKeyError;
 use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::{StoredSigningKey, secrets, signing_keys as stored_signing_keys};
+use crate::store::records::secrets;
 use crate::store::{Store, StoreError, StoreStat};
 use crate::usage::UsageRecorder;
 
@@ -36,7 +43,7 @@ pub struct Desk {
     clock: Clock,
     random: Random,
     store: Arc<dyn Store>,
-    keys: SigningKeys,
+    keys: KeyRing,
     digest_key: Secret,
     issuer: IssuerSection,
     api_keys: ApiKeysSection,
@@ -64,6 +71,17 @@ pub enum OpenDeskError {
     Random(#[from] RandomError),
 }
 
+impl From<SigningKeysError> for OpenDeskError {
+    fn from(error: SigningKeysError) -> Self {
+        match error {
+            SigningKeysError::Store(error) => Self::Store(error),
+            SigningKeysError::Unseal(error) => Self::Unseal(error),
+            SigningKeysError::Seal => Self::Seal,
+            SigningKeysError::Key(error) => Self::SigningKey(error),
+        }
+    }
+}
+
 impl Desk {
     /// Reads the secrets of the store; at the first start they are made.
     ///
@@ -82,9 +100,9 @@ impl Desk {
         let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
         let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
         let digest_key = store_keys.open(context, &stands)?;
-        let keys = signing_keys(&*store, store_keys, &issuer, &clock).await?;
+        let keys = KeyRing::new(SigningKeysSection::default().schedule());
         let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
-        Ok(Self {
+        let desk = Self {
             clock,
             random,
             store,
@@ -94,7 +112,10 @@ impl Desk {
             api_keys,
             store_keys,
             usage: None,
-        })
+        };
+        desk.make_first_signing_keys().await?;
+        desk.refresh_signing_keys().await?;
+        Ok(desk)
     }
 
     /// With these settings for the life of API keys.
@@ -102,24 +123,20 @@ impl Desk {
         Self { api_keys, ..self }
     }
 
+    /// With these settings for the life of signing keys.
+    pub fn with_signing_keys(mut self, signing_keys: &SigningKeysSection) -> Self {
+        self.keys.schedule = signing_keys.schedule();
+        self
+    }
+
     /// The store behind it.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// The public keys.
-    pub fn signing_keys(&self) -> &SigningKeys {
-        &self.keys
-    }
-
     /// The key of the digests of API keys.
     pub fn digest_key(&self) -> &Secret {
         &self.digest_key
-    }
-
-    /// The keys of the tokens that are issued here.
-    pub fn own_key_set(&self) -> IssuerKeySet {
-        IssuerKeySet { issuer: self.issuer.issuer.0.clone(), jwks: self.keys.jwks() }
     }
 
     /// How much is in the store and what it runs on.
@@ -130,54 +147,6 @@ impl Desk {
     pub async fn store_stat(&self) -> Result<StoreStat, ApiKeyError> {
         Ok(self.store.stat().await?)
     }
-}
-
-/// Opens the signing keys and makes those that the configuration wants and the store lacks.
-async fn signing_keys(
-    store: &dyn Store,
-    store_keys: &StoreKeys,
-    issuer: &IssuerSection,
-    clock: &Clock,
-) -> Result<SigningKeys, OpenDeskError> {
-    let known = stored_signing_keys::all(store).await?;
-    let mut keys: Vec<SigningKey> = Vec::new();
-    for algorithm in &issuer.algorithms {
-        if keys.iter().any(|key| key.algorithm() == *algorithm) {
-            continue;
-        }
-        let stands = known.iter().find(|key| key.algorithm == algorithm.word());
-        let stored = if let Some(stored) = stands {
-            stored.clone()
-        } else {
-            let new = new_signing_key(*algorithm, store_keys, clock)?;
-            stored_signing_keys::get_or_insert(store, &new).await?
-        };
-        let context = seal_context(&stored.kid);
-        let pkcs8 = store_keys.open(&context, &stored.private)?;
-        keys.push(SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(stored.created_at))?);
-    }
-    Ok(SigningKeys::new(keys))
-}
-
-fn new_signing_key(
-    algorithm: SigningAlgorithm,
-    store_keys: &StoreKeys,
-    clock: &Clock,
-) -> Result<StoredSigningKey, OpenDeskError> {
-    let pkcs8 = generate(algorithm)?;
-    let now = clock.now();
-    let key = SigningKey::from_pkcs8(algorithm, &pkcs8, now)?;
-    let sealed = store_keys.seal(&seal_context(key.kid()), &pkcs8, now);
-    Ok(StoredSigningKey {
-        kid: key.kid().to_owned(),
-        algorithm: algorithm.word().to_owned(),
-        private: sealed.ok_or(OpenDeskError::Seal)?,
-        created_at: now.0,
-    })
-}
-
-fn seal_context(kid: &str) -> String {
-    format!("signing-key {kid}")
 }
 
 #[cfg(test)]

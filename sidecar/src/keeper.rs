@@ -1,5 +1,7 @@
-//! What happens by itself while a sidecar runs: counts of use go into the store, and API keys are
-//! looked through for what is due.
+//! What happens by itself while a sidecar runs: counts of use go into the store, and API keys and
+//! signing keys are looked through for what is due.
+
+mod signing_keys;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wardgate_core::wire::AuditBatch;
+
+pub(crate) use signing_keys::record_key_events;
 
 use crate::app::App;
 use crate::config::{ApiKeysSection, UsageSection};
@@ -49,6 +53,7 @@ impl Keeper {
         let tasks = vec![
             tokio::spawn(flush(Arc::clone(app), interval, stopping.subscribe())),
             tokio::spawn(sweeper.run(stopping.subscribe())),
+            tokio::spawn(signing_keys::run(Arc::clone(app), stopping.subscribe())),
         ];
         Ok(Self { stopping, tasks })
     }

@@ -1,6 +1,9 @@
 //! The sidecar's own signing keys: JSON Web Keys (RFC 7517, RFC 8037) named by their thumbprint
 //! (RFC 7638).
 
+mod life;
+mod ring;
+
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -16,6 +19,12 @@ use wardgate_core::secret::Secret;
 use wardgate_core::section;
 use wardgate_core::time::UnixSeconds;
 use zeroize::Zeroizing;
+
+pub use life::{
+    Due, JWKS_MAX_AGE_SECONDS, KeyState, KeyTimes, MAX_TOKEN_LIFETIME_SECONDS, RETIRED_SECONDS,
+    Schedule, due, signer,
+};
+pub use ring::{HeldKey, SigningKeys};
 
 section! {
     /// An algorithm that the sidecar signs with.
@@ -124,61 +133,32 @@ impl SigningKey {
     pub fn created_at(&self) -> UnixSeconds {
         self.created_at
     }
-}
 
-impl std::fmt::Debug for SigningKey {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "SigningKey({} {})", self.algorithm.word(), self.kid)
-    }
-}
-
-/// All signing keys, in the order that the key set shows them.
-#[derive(Debug)]
-pub struct SigningKeys {
-    keys: Vec<SigningKey>,
-}
-
-impl SigningKeys {
-    /// Takes the keys; per algorithm the first one signs.
-    pub fn new(keys: Vec<SigningKey>) -> Self {
-        Self { keys }
-    }
-
-    /// The keys in order.
-    pub fn iter(&self) -> impl Iterator<Item = &SigningKey> {
-        self.keys.iter()
-    }
-
-    /// The public halves as a JWK Set (RFC 7517 §5).
-    pub fn jwks(&self) -> Map<String, Value> {
-        let keys = self.keys.iter().map(|key| Value::Object(key.jwk.clone())).collect();
-        Map::from_iter([("keys".to_owned(), Value::Array(keys))])
+    /// The public half (RFC 7517 §4).
+    pub fn jwk(&self) -> &Map<String, Value> {
+        &self.jwk
     }
 
     /// Signs `claims` as a compact JWS of type `typ`.
     ///
     /// # Errors
     ///
-    /// [`SigningKeyError`] when there is no key for the algorithm or the library fails.
-    pub fn sign(
-        &self,
-        algorithm: SigningAlgorithm,
-        typ: &str,
-        claims: &Map<String, Value>,
-    ) -> Result<String, SigningKeyError> {
-        let key = self
-            .keys
-            .iter()
-            .find(|key| key.algorithm == algorithm)
-            .ok_or(SigningKeyError::Missing(algorithm))?;
-        let mut header = Header::new(match algorithm {
+    /// [`SigningKeyError::Sign`] when the library fails.
+    pub fn sign(&self, typ: &str, claims: &Map<String, Value>) -> Result<String, SigningKeyError> {
+        let mut header = Header::new(match self.algorithm {
             SigningAlgorithm::Es256 => Algorithm::ES256,
             SigningAlgorithm::EdDsa => Algorithm::EdDSA,
             SigningAlgorithm::Rs256 => Algorithm::RS256,
         });
         header.typ = Some(typ.to_owned());
-        header.kid = Some(key.kid.clone());
-        jsonwebtoken::encode(&header, claims, &key.private).map_err(|_| SigningKeyError::Sign)
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.private).map_err(|_| SigningKeyError::Sign)
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SigningKey({} {})", self.algorithm.word(), self.kid)
     }
 }
 
@@ -228,7 +208,7 @@ fn pem_of(pkcs8: &Secret) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{SigningAlgorithm, SigningKey, SigningKeyError, SigningKeys, generate, thumbprint};
+    use super::{SigningAlgorithm, SigningKey, SigningKeyError, generate, thumbprint};
     use jsonwebtoken::{DecodingKey, Validation};
     use serde_json::{Map, Value, json};
     use wardgate_core::secret::Secret;
@@ -250,10 +230,9 @@ mod tests {
         for algorithm in SigningAlgorithm::ALL {
             let pkcs8 = generate(*algorithm).unwrap();
             let key = SigningKey::from_pkcs8(*algorithm, &pkcs8, UnixSeconds(1)).unwrap();
-            let keys = SigningKeys::new(vec![key]);
             let claims = object(&json!({"sub": "42", "exp": 4_000_000_000_u64}));
-            let token = keys.sign(*algorithm, "at+jwt", &claims).unwrap();
-            let jwk = serde_json::from_value(keys.jwks()["keys"][0].clone()).unwrap();
+            let token = key.sign("at+jwt", &claims).unwrap();
+            let jwk = serde_json::from_value(Value::Object(key.jwk().clone())).unwrap();
             let mut validation = Validation::new(algorithm.word().parse().unwrap());
             validation.validate_aud = false;
             let read = jsonwebtoken::decode::<Map<String, Value>>(
@@ -263,7 +242,7 @@ mod tests {
             )
             .unwrap();
             assert_eq!(read.claims, claims);
-            assert_eq!(read.header.kid.as_deref(), keys.jwks()["keys"][0]["kid"].as_str());
+            assert_eq!(read.header.kid.as_deref(), key.jwk()["kid"].as_str());
             assert_eq!(read.header.typ.as_deref(), Some("at+jwt"));
         }
     }

@@ -24,5 +24,6 @@ pub mod outgoing;
 pub mod policy;
 pub mod random;
 pub mod seal;
+pub mod social;
 pub mod store;
 pub mod usage;

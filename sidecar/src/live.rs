@@ -22,6 +22,11 @@ impl SettingsSource for Live {
     fn parts(&self) -> Answer<'_, SettingsParts> {
         Box::pin(async {
             let served = self.policy.current().await?;
+            // An entry of the log may tell of keys that another sidecar made. Without them the rest
+            // of the settings is as good as before; they are read again soon.
+            if let Err(error) = self.desk.refresh_signing_keys().await {
+                tracing::warn!(%error, "signing keys cannot be read");
+            }
             self.issuers.follow_policy(&served.sources);
             // Its own first: where the policy has this issuer with an address too, the first counts.
             let mut key_sets = vec![self.desk.own_key_set()];

@@ -13,10 +13,12 @@ use prometheus_client::registry::Registry;
 pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
+pub use signing_keys::SigningKeyMetrics;
 
 mod families;
 mod feed;
 mod issuers;
+mod signing_keys;
 
 /// All metrics of the sidecar.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Metrics {
     pub feed: FeedMetrics,
     /// Other issuers.
     pub issuers: IssuerMetrics,
+    /// The sidecar's own signing keys.
+    pub signing_keys: SigningKeyMetrics,
     /// Counts of the use of API keys that there was no room for.
     pub usage_dropped: Counter,
     /// Notices that the webhook has taken.
@@ -113,6 +117,7 @@ impl Metrics {
             families: FamilyMetrics::default(),
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
+            signing_keys: SigningKeyMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
             notices_failed: Counter::default(),
@@ -155,6 +160,7 @@ impl Metrics {
         metrics.families.register(registry);
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
+        metrics.signing_keys.register(registry);
         metrics.register_api_keys();
         metrics.register_store();
         metrics

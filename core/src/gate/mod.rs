@@ -26,6 +26,7 @@ use std::rc::Rc;
 
 pub use principal::{AuthKind, Principal};
 pub use record::Counters;
+pub use revocation::revocation_targets;
 pub use state::{Around, Environment, Gate, Seed, SharedAudit, SharedMember};
 
 use crate::answer::{self, Answer, Offer};

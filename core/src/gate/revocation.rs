@@ -30,27 +30,8 @@ impl Marks {
 
     /// The marks of a token: computed once, when it is seen first.
     pub(super) fn of_token(unverified: &UnverifiedToken<'_>, token: &VerifiedToken) -> Self {
-        let issuer = || token.issuer().to_owned();
-        let claim = |name: &str| token.claims().get(name).and_then(|value| value.as_str());
-        let digest = digest::digest(&digest::SHA256, unverified.signing_input());
-        let targets = [
-            Some(RevocationTarget::TokenDigest { digest: base64url::encode(digest.as_ref()) }),
-            token
-                .token_id()
-                .map(|id| RevocationTarget::Token { issuer: issuer(), token_id: id.to_owned() }),
-            claim("sid").map(|session| RevocationTarget::Session {
-                issuer: issuer(),
-                session: session.to_owned(),
-            }),
-            Some(subject(token.issuer(), token.subject())),
-            token
-                .client_id()
-                .map(|id| RevocationTarget::Client { issuer: issuer(), client_id: id.to_owned() }),
-            token
-                .key_id()
-                .map(|id| RevocationTarget::SigningKey { issuer: issuer(), key_id: id.to_owned() }),
-        ];
-        let fingerprints = targets.iter().flatten().map(RevocationTarget::fingerprint).collect();
+        let targets = revocation_targets(unverified, token);
+        let fingerprints = targets.map(|target| target.fingerprint()).collect();
         Self { fingerprints, issued_at: token.issued_at(), verdict: None }
     }
 
@@ -90,6 +71,35 @@ impl Marks {
         self.verdict = Some((changes, is_revoked));
         Ok(is_revoked)
     }
+}
+
+/// Everything that a revocation can name of a token; `token` is what `unverified` was verified to
+/// be.
+pub fn revocation_targets(
+    unverified: &UnverifiedToken<'_>,
+    token: &VerifiedToken,
+) -> impl Iterator<Item = RevocationTarget> {
+    let issuer = || token.issuer().to_owned();
+    let claim = |name: &str| token.claims().get(name).and_then(|value| value.as_str());
+    let digest = digest::digest(&digest::SHA256, unverified.signing_input());
+    let targets: [Option<RevocationTarget>; Marks::MOST] = [
+        Some(RevocationTarget::TokenDigest { digest: base64url::encode(digest.as_ref()) }),
+        token
+            .token_id()
+            .map(|id| RevocationTarget::Token { issuer: issuer(), token_id: id.to_owned() }),
+        claim("sid").map(|session| RevocationTarget::Session {
+            issuer: issuer(),
+            session: session.to_owned(),
+        }),
+        Some(subject(token.issuer(), token.subject())),
+        token
+            .client_id()
+            .map(|id| RevocationTarget::Client { issuer: issuer(), client_id: id.to_owned() }),
+        token
+            .key_id()
+            .map(|id| RevocationTarget::SigningKey { issuer: issuer(), key_id: id.to_owned() }),
+    ];
+    targets.into_iter().flatten()
 }
 
 fn subject(issuer: &str, subject: &str) -> RevocationTarget {

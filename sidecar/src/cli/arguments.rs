@@ -2,7 +2,9 @@
 
 mod api_key;
 mod client;
+mod keys;
 mod session;
+mod token;
 mod usage;
 
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use client::{
     Client, ClientMembers, CreateClient, OneClient, RotateClientSecret, UpdateClient,
 };
+pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
+pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 pub(super) use usage::{UsageBy, UsageOfTokens};
 
 const EXIT_CODES: &str = "\
@@ -55,7 +59,7 @@ pub(super) enum Command {
     /// Works with policy files.
     #[command(subcommand)]
     Policy(Policy),
-    /// Issues tokens, and revokes them.
+    /// Issues tokens, says what they are, and revokes them.
     #[command(subcommand)]
     Token(Token),
     /// Shows what is revoked.
@@ -76,7 +80,7 @@ pub(super) enum Command {
     /// Makes OAuth clients, shows them, changes them.
     #[command(subcommand)]
     Client(Client),
-    /// Shows the signing keys.
+    /// Shows the signing keys, and rotates them.
     #[command(subcommand)]
     Keys(Keys),
     /// Shows the audit log.
@@ -144,103 +148,6 @@ pub(super) enum Policy {
         /// The policy file, YAML or JSON.
         file: PathBuf,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Token {
-    /// Issues an access token, signed by the sidecar's own key.
-    #[command(after_help = "\
-Examples:
-  wardgate token issue --subject alice --audience api --role viewer
-  curl -H \"authorization: Bearer $(wardgate token issue --subject alice)\" http://127.0.0.1:10000/
-  wardgate token issue --subject alice --algorithm EdDSA --claim tenant=blue --output json")]
-    Issue(IssueToken),
-    /// Revokes a token, or all tokens of a session, a subject, a client or a signing key. Every
-    /// filter refuses them from then on. There is no way back.
-    #[command(after_help = "\
-Examples:
-  wardgate token revoke - < token.txt
-  wardgate token revoke --issuer https://auth.example.com --token-id 4f5c… --reason leaked
-  wardgate token revoke --issuer https://auth.example.com --subject alice")]
-    Revoke(RevokeToken),
-    /// Shows how often tokens were issued, used, refreshed and denied.
-    #[command(after_help = "\
-Examples:
-  wardgate token usage
-  wardgate token usage --by client --days 7
-  wardgate token usage --by user --output json")]
-    Usage(UsageOfTokens),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct IssueToken {
-    #[command(flatten)]
-    pub(super) from: From,
-    /// Who it is for (`sub`).
-    #[arg(long, value_name = "TEXT")]
-    pub(super) subject: String,
-    /// What accepts it (`aud`); may be repeated. Default: `issuer.audiences`.
-    #[arg(long, value_name = "TEXT")]
-    pub(super) audience: Vec<String>,
-    /// `ES256`, `EdDSA` or `RS256`. Default: the first of `issuer.algorithms`.
-    #[arg(long, value_name = "NAME", value_parser = ["ES256", "EdDSA", "RS256"])]
-    pub(super) algorithm: Option<String>,
-    /// How long it lives; negative for one that has expired. Default:
-    /// `issuer.access_token_lifetime_seconds`.
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
-    pub(super) expires_in: Option<i64>,
-    /// A role (`roles`); may be repeated.
-    #[arg(long, value_name = "NAME")]
-    pub(super) role: Vec<String>,
-    /// The scopes (`scope`), with spaces between them.
-    #[arg(long, value_name = "SCOPES")]
-    pub(super) scope: Option<String>,
-    /// The client (`client_id`). Default: wardgate-cli.
-    #[arg(long, value_name = "TEXT")]
-    pub(super) client_id: Option<String>,
-    /// Another claim; the value is JSON, or else a string; may be repeated.
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(super) claim: Vec<String>,
-    #[command(flatten)]
-    pub(super) output: Output,
-}
-
-#[derive(Args, Debug)]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
-pub(super) struct RevokeToken {
-    /// The token itself, or `-` to read it from standard input: every process of the machine can
-    /// read arguments.
-    #[arg(group = "what", value_name = "TOKEN")]
-    pub(super) token: Option<String>,
-    /// A token by its `jti`.
-    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
-    pub(super) token_id: Option<String>,
-    /// All tokens of a session, by their `sid`.
-    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
-    pub(super) session: Option<String>,
-    /// All tokens of a subject that were issued until now, by their `sub`.
-    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
-    pub(super) subject: Option<String>,
-    /// All tokens of a client that were issued until now, by their `client_id` or `azp`.
-    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
-    pub(super) client: Option<String>,
-    /// All tokens signed with a key, by its `kid`.
-    #[arg(long, group = "what", requires = "issuer", value_name = "TEXT")]
-    pub(super) key_id: Option<String>,
-    /// The `iss` of the tokens.
-    #[arg(long, value_name = "URL", conflicts_with = "token")]
-    pub(super) issuer: Option<String>,
-    /// Why, for those who read it later.
-    #[arg(long, value_name = "TEXT")]
-    pub(super) reason: Option<String>,
-    /// When the last of the tokens will have expired, in seconds since the epoch. Default: as the
-    /// token says, or else after `revocations.keep_seconds`.
-    #[arg(long, value_name = "TIME")]
-    pub(super) until: Option<u64>,
-    #[command(flatten)]
-    pub(super) from: From,
-    #[command(flatten)]
-    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -315,21 +222,6 @@ pub(super) enum Revocation {
     /// Shows all revocations that stand.
     #[command(after_help = "Example:\n  wardgate revocation list --output json")]
     List(ListApiKeys),
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Keys {
-    /// Shows the signing keys.
-    #[command(after_help = "Example:\n  wardgate keys list --output json")]
-    List(ListKeys),
-}
-
-#[derive(Args, Debug)]
-pub(super) struct ListKeys {
-    #[command(flatten)]
-    pub(super) from: From,
-    #[command(flatten)]
-    pub(super) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,8 @@ mod check;
 mod client;
 mod envoy;
 mod init;
+mod input;
+mod keys;
 mod office;
 mod revocation;
 mod role;
@@ -85,8 +87,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Role(role) => role::run(role),
         Command::Binding(binding) => role::binding(binding),
         Command::Apikey(api_key) => api_key::run(api_key),
+        Command::Keys(keys) => keys::run(&keys),
         Command::Client(client) => client::run(client),
-        Command::Keys(keys) => token::keys(&keys),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -76,7 +76,8 @@ async fn direct(loaded: &Loaded) -> Result<Office, Failure> {
     let (clock, random) = (Clock::system(), Random::system());
     let desk = Desk::open(store, &loaded.store_keys, issuer, clock, random).await;
     let desk = desk.map_err(Failure::failed)?;
-    Ok(Office::Direct(Box::new(desk.with_api_keys(loaded.config.api_keys.clone()))))
+    let desk = desk.with_api_keys(loaded.config.api_keys.clone());
+    Ok(Office::Direct(Box::new(desk.with_signing_keys(&loaded.config.signing_keys))))
 }
 
 impl Admin {

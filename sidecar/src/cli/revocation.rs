@@ -1,5 +1,7 @@
 //! `token revoke` and `revocation list`.
 
+mod from_file;
+
 use std::io::Read as _;
 
 use wardgate_core::feed::RevocationTarget;
@@ -14,12 +16,14 @@ use crate::desk::{RevocationList, RevocationView, RevokeRequest, RevokeTarget, R
 const MAX_INPUT_BYTES: u64 = 128 * 1024;
 
 pub(super) async fn revoke(asked: RevokeToken) -> Result<(), Failure> {
+    if let Some(file) = asked.file.clone() {
+        return from_file::run(asked, &file).await;
+    }
     let loaded = loaded(&asked.from.config)?;
     let output = asked.output.output;
-    let uid = rustix::process::getuid().as_raw();
     let wanted = RevokeRequest {
         reason: asked.reason.clone(),
-        by: Some(format!("user {uid} of the machine")),
+        by: Some(whoever_asks()),
         until: asked.until,
         issued_until: None,
         target: target(asked)?,
@@ -40,6 +44,11 @@ pub(super) async fn revoke(asked: RevokeToken) -> Result<(), Failure> {
     }
 }
 
+/// Who does it, for the audit log.
+pub(super) fn whoever_asks() -> String {
+    format!("user {} of the machine", rustix::process::getuid().as_raw())
+}
+
 fn target(asked: RevokeToken) -> Result<RevokeTarget, Failure> {
     let issuer = asked.issuer.unwrap_or_default();
     let named = match (asked.token_id, asked.session, asked.subject, asked.client, asked.key_id) {
@@ -49,16 +58,22 @@ fn target(asked: RevokeToken) -> Result<RevokeTarget, Failure> {
         (_, _, _, Some(client_id), _) => RevocationTarget::Client { issuer, client_id },
         (.., Some(key_id)) => RevocationTarget::SigningKey { issuer, key_id },
         (None, None, None, None, None) => {
-            if let Some(token) = asked.token.filter(|token| token != "-") {
-                return Ok(RevokeTarget::TokenText { token: Zeroizing::new(token) });
-            }
-            let mut token = Zeroizing::new(String::new());
-            let input = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut token);
-            input.map_err(Failure::failed)?;
+            let token = token_text(asked.token.unwrap_or_default())?;
             return Ok(RevokeTarget::TokenText { token });
         }
     };
     Ok(RevokeTarget::Named(named))
+}
+
+/// The token of an argument; `-` and nothing stand for standard input.
+pub(super) fn token_text(argument: String) -> Result<Zeroizing<String>, Failure> {
+    if !argument.is_empty() && argument != "-" {
+        return Ok(Zeroizing::new(argument));
+    }
+    let mut token = Zeroizing::new(String::new());
+    let input = std::io::stdin().lock().take(MAX_INPUT_BYTES).read_to_string(&mut token);
+    input.map_err(Failure::failed)?;
+    Ok(token)
 }
 
 pub(super) fn run(revocation: &Revocation) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ use crate::notify::Notifier;
 use crate::oauth::{TokenService, TokenServiceParts};
 use crate::policy::PolicyDesk;
 use crate::random::Random;
+use crate::social::{self, SocialVault};
 use crate::store;
 use crate::store::upkeep::Upkeep;
 use crate::usage::UsageRecorder;
@@ -99,9 +100,11 @@ async fn open(
     let desk =
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
+    let desk = desk.with_signing_keys(&config.signing_keys);
     let desk = Arc::new(desk.with_usage(Arc::clone(&usage)));
     let families = families(loaded, &desk, (&clock, random), &metrics).await?;
     let oauth = token_service(loaded, &desk, &clock, random).await?;
+    let social = social_vault(loaded, &desk, (&clock, random))?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
@@ -123,6 +126,7 @@ async fn open(
     let app = App {
         desk,
         families: Arc::new(families),
+        social,
         oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
@@ -161,6 +165,23 @@ pub(super) async fn families(
     let config = &loaded.config;
     let families = Families::open(ground, &config.issuer.issuer.0, config.refresh_tokens.clone());
     families.await.map_err(Failure::failed)
+}
+
+/// The tokens of users at providers.
+fn social_vault(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+) -> Result<SocialVault, Failure> {
+    let ground = social::Ground {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        clock: clock.clone(),
+        random,
+    };
+    SocialVault::new(ground, loaded.social_providers.clone()).map_err(|error| {
+        Failure::Failed(format!("the certificates to trust for `social_providers`: {error}"))
+    })
 }
 
 /// OAuth clients and their tokens.

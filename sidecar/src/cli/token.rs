@@ -1,15 +1,18 @@
-//! `token issue` and `keys list`.
+//! `token issue`, and what else is asked of tokens.
+
+mod inspect;
 
 use serde_json::{Map, Value};
 
-use super::arguments::{Format, IssueToken, Keys, Token};
+use super::arguments::{Format, IssueToken, Token};
 use super::office::{Office, reach};
 use super::{Failure, loaded, print, revocation, runtime, show, token_usage};
-use crate::desk::{IssuedToken, SigningKeyList, TokenRequest};
+use crate::desk::{IssuedToken, TokenRequest};
 
 pub(super) fn run(token: Token) -> Result<(), Failure> {
     match token {
         Token::Issue(asked) => runtime()?.block_on(issue(asked)),
+        Token::Inspect(asked) => runtime()?.block_on(inspect::run(asked)),
         Token::Revoke(asked) => runtime()?.block_on(revocation::revoke(asked)),
         Token::Usage(asked) => runtime()?.block_on(token_usage::run(&asked)),
     }
@@ -50,23 +53,4 @@ fn claims(arguments: &[String]) -> Result<Map<String, Value>, Failure> {
         claims.insert(name.to_owned(), value);
     }
     Ok(claims)
-}
-
-/// `keys list`.
-pub(super) fn keys(keys: &Keys) -> Result<(), Failure> {
-    let Keys::List(asked) = keys;
-    let loaded = loaded(&asked.from.config)?;
-    let list: SigningKeyList = runtime()?.block_on(async {
-        match reach(&loaded).await? {
-            Office::Running(admin) => admin.get("/admin/v1/keys").await,
-            Office::Direct(desk) => Ok(desk.signing_key_list()),
-        }
-    })?;
-    if asked.output.output == Format::Json {
-        return show::json(&list);
-    }
-    let row = |key: &crate::desk::SigningKeyView| {
-        vec![key.kid.clone(), key.algorithm.clone(), show::time(key.created_at)]
-    };
-    show::table(&["kid", "algorithm", "created"], &list.keys.iter().map(row).collect::<Vec<_>>())
 }

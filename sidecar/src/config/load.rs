@@ -1,5 +1,6 @@
 //! Reads the configuration file and everything that it names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read as _;
@@ -15,10 +16,12 @@ use wardgate_core::wire::mac::MIN_SECRET_BYTES;
 use zeroize::Zeroizing;
 
 use super::sections::Config;
+use super::social_providers::social_providers;
 use super::store::{StoreSettings, store_settings};
 use super::yaml::{Document, MAX_FILE_BYTES, Place};
 use crate::notify::NotifySettings;
 use crate::seal::StoreKeys;
+use crate::social::ProviderSettings;
 
 /// A secret file holds some keys; a larger one is the wrong file.
 const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
@@ -64,6 +67,8 @@ pub struct Loaded {
     pub store: StoreSettings,
     /// Who is told of API keys that end soon.
     pub notify: Option<NotifySettings>,
+    /// Providers whose tokens are kept for users, by name.
+    pub social_providers: BTreeMap<String, ProviderSettings>,
     /// The policy document, as JSON.
     pub policy: Value,
     /// The file that it was read from.
@@ -90,6 +95,7 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
     let secrets = Secrets::read(&document.value, &directory, &mut found);
     let store = store_settings(&document.value, &directory, &mut found);
     let notify = notify_settings(config.as_ref(), &directory, &mut found);
+    let social_providers = social_providers(config.as_ref(), &directory, &mut found);
     directories(&document.value, &directory, &mut found);
     let mut problems = located(file, &document, found);
     let policy_file = policy
@@ -111,6 +117,7 @@ pub fn load(file: &Path, policy: Option<&Path>) -> Result<Loaded, Vec<FileProble
                 store_keys,
                 store,
                 notify,
+                social_providers,
                 policy,
                 policy_file,
             })

@@ -7,6 +7,9 @@ mod oauth;
 mod redis;
 mod refresh_tokens;
 mod sections;
+mod signing_keys;
+mod social;
+mod social_providers;
 mod store;
 pub mod yaml;
 
@@ -20,6 +23,8 @@ pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+pub use signing_keys::SigningKeysSection;
+pub use social::{SocialAuthMethod, SocialProviderSection};
 #[cfg(test)]
 pub(crate) use store::store_settings;
 pub use store::{RedisSettings, StoreSettings, TlsFiles};

@@ -1,5 +1,6 @@
 //! The sections of the configuration file.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::oauth::OAuthSection;
 use super::redis::RedisSection;
 use super::refresh_tokens::RefreshTokensSection;
+use super::signing_keys::SigningKeysSection;
+use super::social::SocialProviderSection;
 use crate::keys::SigningAlgorithm;
 
 section! {
@@ -30,6 +33,8 @@ section! {
         pub secrets: SecretsSection, required;
         /// The tokens that the sidecar issues.
         pub issuer: IssuerSection, required;
+        /// The life of the keys that the sidecar signs with.
+        pub signing_keys: SigningKeysSection, default(SigningKeysSection::default(), {});
         /// OAuth: how clients authenticate and get tokens.
         pub oauth: OAuthSection, default(OAuthSection::default(), {});
         /// The policy that is handed to filters.
@@ -50,6 +55,8 @@ section! {
         pub notify: Option<NotifySection>, optional;
         /// The life of refresh tokens.
         pub refresh_tokens: RefreshTokensSection, default(RefreshTokensSection::default(), {});
+        /// Providers whose tokens are kept for users, by name.
+        pub social_providers: BTreeMap<String, SocialProviderSection>, default(BTreeMap::new(), {});
         /// The log of the sidecar itself.
         pub log: LogSection, default(LogSection::default(), {});
         /// What bounds the work of the sidecar.

@@ -1,5 +1,7 @@
 //! Revocations: what is not accepted any more, however well it is signed.
 
+mod batch;
+mod line;
 mod request;
 
 use schemars::JsonSchema;
@@ -8,6 +10,8 @@ use wardgate_core::feed::RevocationTarget;
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::wire::feed::{ChangeKind, LogEntry};
 
+pub use batch::{BatchRevocation, MAX_REVOKE_BATCH, RevokeBatch, RevokeProblem, RevokedBatch};
+pub use line::revocation_of_line;
 pub use request::{RevokeRequest, RevokeTarget};
 
 use super::{ApiKeyAction, ApiKeyError, ApiKeyView, Desk};
@@ -85,66 +89,54 @@ impl Desk {
         asked: RevokeRequest,
         keep_seconds: u64,
     ) -> Result<Revoked, RevokeError> {
-        check_texts(&asked)?;
+        check_texts(asked.reason.as_ref(), asked.by.as_ref())?;
         let now = self.clock.now();
         let RevokeRequest { target, reason, by, until, issued_until } = asked;
-        let (target, token_end) = match target {
+        let target = match target {
             RevokeTarget::ApiKey { name_or_id } => {
                 let revoked = self.change_api_key(&name_or_id, ApiKeyAction::Revoke).await?;
                 return Ok(Revoked::ApiKey(Box::new(revoked)));
             }
-            RevokeTarget::TokenText { token } => request::read_token(&token)?,
-            RevokeTarget::Named(target) => (check_target(target)?, None),
+            other @ (RevokeTarget::TokenText { .. } | RevokeTarget::Named(_)) => other,
         };
-        let end = until.map(UnixSeconds).or(token_end.map(|end| end.plus(MAX_SKEW_SECONDS)));
-        let end = end.unwrap_or(now.plus(keep_seconds)).max(now.plus(MIN_SECONDS));
-        let new = StoredRevocation {
-            issued_until: issued_until.or_else(|| until_now(&target, now)),
-            until: end.min(MAX_EXPIRES_AT).0,
-            target,
-            reason,
-            by,
-            revoked_at: now.0,
-        };
+        let (target, token_end) = read_target(target)?;
+        let new = stored(target, end(until, token_end), issued_until, now, keep_seconds);
+        let new = StoredRevocation { reason, by, ..new };
         self.put_revocation(new).await
     }
 
-    /// Stores a revocation together with its entry in the log. One of the same target that stands
-    /// already is widened and never narrowed.
+    /// Stores a revocation together with its entry in the log.
     async fn put_revocation(&self, new: StoredRevocation) -> Result<Revoked, RevokeError> {
-        let id = new.target.fingerprint().text();
         for _ in 0..TRIES {
-            let stands = self.store.get(Table::Revocations, &id).await?;
-            let earlier = stands.as_deref().map(serde_json::from_slice::<StoredRevocation>);
-            let stored = match earlier {
-                // One that cannot be read matches everything for as long as any: it must not be
-                // narrowed by what is not understood.
-                Some(Err(_)) => StoredRevocation { issued_until: None, ..new.clone() },
-                Some(Ok(earlier)) => new.clone().widened_by(&earlier),
-                None => new.clone(),
-            };
-            let entry = LogEntry {
-                at_milliseconds: self.clock.now_milliseconds(),
-                kind: ChangeKind::Revoked { revocation: stored.revocation() },
-            };
-            let transaction = match stands {
-                Some(stands) => Transaction::new().same(Table::Revocations, &id, stands),
-                None => Transaction::new().absent(Table::Revocations, &id),
-            };
-            let (value, entry) = (json(&stored)?, json(&entry)?);
-            let until = Some(UnixSeconds(stored.until));
-            let transaction =
-                transaction.put_until(Table::Revocations, &id, value, until).append(entry);
-            match self.store.commit(transaction).await {
+            let (change, view) = self.with_revocation(Transaction::new(), new.clone()).await?;
+            match self.store.commit(change).await {
                 Ok(_) => {
-                    tracing::info!(id, kind = kind(&stored.target), "revoked");
-                    return Ok(Revoked::Revocation(RevocationView { id, stored }));
+                    tracing::info!(id = view.id, kind = kind(&view.stored.target), "revoked");
+                    return Ok(Revoked::Revocation(view));
                 }
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::Changed.into())
+    }
+
+    /// The transaction with a revocation and its entry in the log. One of the same target that
+    /// stands already is widened and never narrowed.
+    pub(super) async fn with_revocation(
+        &self,
+        transaction: Transaction,
+        new: StoredRevocation,
+    ) -> Result<(Transaction, RevocationView), RevokeError> {
+        let id = new.target.fingerprint().text();
+        let stands = self.store.get(Table::Revocations, &id).await?;
+        let stored = beside(new, stands.as_deref());
+        let transaction = match stands {
+            Some(stands) => transaction.same(Table::Revocations, &id, stands),
+            None => transaction.absent(Table::Revocations, &id),
+        };
+        let view = RevocationView { id, stored };
+        Ok((put(transaction, &view, self.clock.now_milliseconds())?, view))
     }
 
     /// Some of the revocations; `cursor` `None` begins.
@@ -160,6 +152,66 @@ impl Desk {
         });
         Ok(RevocationList { revocations: read.collect(), next: page.next })
     }
+}
+
+/// What a target is, and when the token that it is ends.
+fn read_target(
+    target: RevokeTarget,
+) -> Result<(RevocationTarget, Option<UnixSeconds>), RevokeError> {
+    match target {
+        RevokeTarget::TokenText { token } => request::read_token(&token),
+        RevokeTarget::Named(target) => Ok((check_target(target)?, None)),
+        RevokeTarget::ApiKey { .. } => {
+            Err(RevokeError::Invalid("API keys are revoked one by one: `wardgate apikey revoke`"))
+        }
+    }
+}
+
+/// When nothing that it could match is alive any more, if that is given or known from the token.
+fn end(until: Option<u64>, token_end: Option<UnixSeconds>) -> Option<UnixSeconds> {
+    until.map(UnixSeconds).or(token_end.map(|end| end.plus(MAX_SKEW_SECONDS)))
+}
+
+fn stored(
+    target: RevocationTarget,
+    end: Option<UnixSeconds>,
+    issued_until: Option<u64>,
+    now: UnixSeconds,
+    keep_seconds: u64,
+) -> StoredRevocation {
+    let end = end.unwrap_or(now.plus(keep_seconds)).max(now.plus(MIN_SECONDS));
+    StoredRevocation {
+        issued_until: issued_until.or_else(|| until_now(&target, now)),
+        until: end.min(MAX_EXPIRES_AT).0,
+        target,
+        reason: None,
+        by: None,
+        revoked_at: now.0,
+    }
+}
+
+/// A revocation together with what stands of the same target: widened and never narrowed.
+fn beside(new: StoredRevocation, stands: Option<&[u8]>) -> StoredRevocation {
+    match stands.map(serde_json::from_slice::<StoredRevocation>) {
+        // One that cannot be read matches everything for as long as any: it must not be narrowed by
+        // what is not understood.
+        Some(Err(_)) => StoredRevocation { issued_until: None, ..new },
+        Some(Ok(earlier)) => new.widened_by(&earlier),
+        None => new,
+    }
+}
+
+/// Writes a revocation, and its entry in the log.
+fn put(
+    transaction: Transaction,
+    view: &RevocationView,
+    at_milliseconds: u64,
+) -> Result<Transaction, RevokeError> {
+    let kind = ChangeKind::Revoked { revocation: view.stored.revocation() };
+    let entry = LogEntry { at_milliseconds, kind };
+    let until = Some(UnixSeconds(view.stored.until));
+    let (id, value) = (view.id.as_str(), json(&view.stored)?);
+    Ok(transaction.put_until(Table::Revocations, id, value, until).append(json(&entry)?))
 }
 
 /// What is about a person or a client is about what they hold now: a token of tomorrow is theirs
@@ -186,9 +238,9 @@ pub(crate) fn kind(target: &RevocationTarget) -> &'static str {
     }
 }
 
-fn check_texts(asked: &RevokeRequest) -> Result<(), RevokeError> {
-    let long = |text: &Option<String>| text.as_ref().is_some_and(|it| it.len() > MAX_TEXT_BYTES);
-    if long(&asked.reason) || long(&asked.by) {
+pub(super) fn check_texts(reason: Option<&String>, by: Option<&String>) -> Result<(), RevokeError> {
+    let long = |text: Option<&String>| text.is_some_and(|it| it.len() > MAX_TEXT_BYTES);
+    if long(reason) || long(by) {
         return Err(RevokeError::Invalid("`reason` and `by` have 1024 bytes at most"));
     }
     Ok(())

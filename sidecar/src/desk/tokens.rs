@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use wardgate_core::time::UnixSeconds;
 
 use super::Desk;
-use crate::keys::{SigningAlgorithm, SigningKeyError};
+use crate::keys::{MAX_TOKEN_LIFETIME_SECONDS, SigningAlgorithm, SigningKeyError};
 use crate::random::RandomError;
 
 /// An access token lives minutes; a day is a mistake that nobody can take back.
-const MAX_LIFETIME_SECONDS: i64 = 86_400;
+const MAX_LIFETIME_SECONDS: i64 = MAX_TOKEN_LIFETIME_SECONDS.cast_signed();
 /// The claims that the desk sets itself.
 const OWN_CLAIMS: &[&str] =
     &["iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "roles"];
@@ -62,24 +63,6 @@ pub struct IssuedToken {
     pub algorithm: String,
 }
 
-/// A signing key as an operator sees it.
-#[derive(Debug, Deserialize, JsonSchema, Serialize)]
-pub struct SigningKeyView {
-    /// The thumbprint.
-    pub kid: String,
-    /// The algorithm.
-    pub algorithm: String,
-    /// When it was made, in seconds since the epoch.
-    pub created_at: u64,
-}
-
-/// All signing keys.
-#[derive(Debug, Deserialize, JsonSchema, Serialize)]
-pub struct SigningKeyList {
-    /// In order of the configuration.
-    pub keys: Vec<SigningKeyView>,
-}
-
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueTokenError {
@@ -108,9 +91,10 @@ impl Desk {
             return Err(IssueTokenError::Invalid("`expires_in_seconds` is at most a day"));
         }
         let jti = self.random.text::<16>()?;
-        let claims = self.claims(asked, expires_in, &jti)?;
+        let now = self.clock.now();
+        let claims = self.claims(asked, expires_in, &jti, now)?;
         // RFC 9068 §2.1: the type keeps an access token from being taken for another kind of JWT.
-        let access_token = self.keys.sign(algorithm, "at+jwt", &claims)?;
+        let access_token = self.signing_keys().sign(algorithm, "at+jwt", &claims, now)?;
         self.count_issued(&claims);
         Ok(IssuedToken {
             access_token,
@@ -119,16 +103,6 @@ impl Desk {
             jti,
             algorithm: algorithm.word().to_owned(),
         })
-    }
-
-    /// The signing keys, as an operator sees them.
-    pub fn signing_key_list(&self) -> SigningKeyList {
-        let view = |key: &crate::keys::SigningKey| SigningKeyView {
-            kid: key.kid().to_owned(),
-            algorithm: key.algorithm().word().to_owned(),
-            created_at: key.created_at().0,
-        };
-        SigningKeyList { keys: self.keys.iter().map(view).collect() }
     }
 
     fn algorithm(&self, asked: Option<&str>) -> Result<SigningAlgorithm, IssueTokenError> {
@@ -149,6 +123,7 @@ impl Desk {
         asked: TokenRequest,
         expires_in: i64,
         jti: &str,
+        now: UnixSeconds,
     ) -> Result<Map<String, Value>, IssueTokenError> {
         if asked.claims.keys().any(|name| OWN_CLAIMS.contains(&name.as_str())) {
             return Err(IssueTokenError::Invalid(
@@ -170,7 +145,7 @@ impl Desk {
             [one] => Value::from(one.clone()),
             several => Value::from(several),
         };
-        let now = i64::try_from(self.clock.now().0).unwrap_or(i64::MAX);
+        let now = i64::try_from(now.0).unwrap_or(i64::MAX);
         let expires_at = now.saturating_add(expires_in);
         let mut claims = Map::new();
         claims.insert("iss".to_owned(), self.issuer.issuer.0.clone().into());

@@ -1,6 +1,8 @@
 //! The admin listener: what the command line asks of a running sidecar.
 
 mod api_keys;
+mod inspect;
+mod signing_keys;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use super::endpoint::{self, Endpoint, Requirement};
 use super::extract;
 use super::problem::Problem;
 use crate::app::App;
-use crate::desk::{IssueTokenError, IssuedToken, SigningKeyList, TokenRequest};
+use crate::desk::{IssueTokenError, IssuedToken, TokenRequest};
 use crate::store::StoreStat;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -22,9 +24,6 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<IssuedToken>(StatusCode::OK, "The token.")
             .fails(StatusCode::BAD_REQUEST, &["invalid"])
             .runs(issue_token),
-        endpoint::get("/admin/v1/keys", Requirement::AdminSocket, "Lists the signing keys.")
-            .answers::<SigningKeyList>(StatusCode::OK, "The keys, without their private parts.")
-            .runs(signing_keys),
         endpoint::get(
             "/admin/v1/store",
             Requirement::AdminSocket,
@@ -34,6 +33,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .runs(store),
     ];
     endpoints.extend(api_keys::endpoints());
+    endpoints.extend(signing_keys::endpoints());
+    endpoints.extend(inspect::endpoints());
     endpoints
 }
 
@@ -48,10 +49,6 @@ async fn issue_token(
     let issued = app.desk.issue_token(asked)?;
     app.metrics.tokens_issued.inc();
     Ok(Json(issued))
-}
-
-async fn signing_keys(State(app): State<Arc<App>>) -> Json<SigningKeyList> {
-    Json(app.desk.signing_key_list())
 }
 
 impl From<IssueTokenError> for Problem {

@@ -13,7 +13,7 @@ use super::endpoint::{self, Endpoint, Requirement};
 use super::extract::{self, Query};
 use super::problem::Problem;
 use crate::app::App;
-use crate::desk::{RevocationList, RevokeError, RevokeRequest, Revoked};
+use crate::desk::{RevocationList, RevokeBatch, RevokeError, RevokeRequest, Revoked, RevokedBatch};
 use crate::store::StoreError;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -30,6 +30,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .fails(StatusCode::NOT_FOUND, &["api-key-unknown"])
             .fails(StatusCode::CONFLICT, &["api-key-revoked", "changed"])
             .runs(revoke),
+        endpoint::post("/admin/v1/revocations/batch", admin, "Revokes many tokens in one step.")
+            .json::<RevokeBatch>()
+            .answers::<RevokedBatch>(StatusCode::OK, "What became of them; it is in the store.")
+            .fails(StatusCode::BAD_REQUEST, &["invalid"])
+            .fails(StatusCode::CONFLICT, &["changed"])
+            .runs(revoke_batch),
     ]
 }
 
@@ -49,19 +55,46 @@ async fn revoke(
     Ok((StatusCode::CREATED, Json(revoked)))
 }
 
-/// Writes a revocation to the audit log. After the deed, which must not wait for a disk that is full.
+async fn revoke_batch(
+    State(app): State<Arc<App>>,
+    extract::Json(asked): extract::Json<RevokeBatch>,
+) -> Result<Json<RevokedBatch>, Problem> {
+    let (reason, by) = (asked.reason.clone(), asked.by.clone());
+    let done = app.desk.revoke_batch(asked, app.revocation_keep_seconds).await?;
+    // One event for all of them: what each was stands with the revocation itself.
+    let counts = json!({
+        "revoked": done.revoked, "unchanged": done.unchanged, "problems": done.problems.len(),
+    });
+    let mut event = of_a_revocation(app.clock.now_milliseconds());
+    event.insert("batch".to_owned(), counts);
+    event.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+    event.extend(by.map(|by| ("by".to_owned(), by.into())));
+    write(&app, event).await;
+    Ok(Json(done))
+}
+
+/// Writes a revocation to the audit log.
 pub(super) async fn record(app: &App, revoked: &Revoked) {
-    let recorded = app.audit.record(event(revoked, app.clock.now_milliseconds())).await;
-    if let Err(error) = recorded {
+    write(app, event(revoked, app.clock.now_milliseconds())).await;
+}
+
+/// After the deed, which must not wait for a disk that is full.
+async fn write(app: &App, event: Map<String, Value>) {
+    if let Err(error) = app.audit.record(event).await {
         tracing::error!(%error, "a revocation is not in the audit log");
     }
 }
 
-/// The event of a revocation.
-fn event(revoked: &Revoked, now_milliseconds: u64) -> Map<String, Value> {
+fn of_a_revocation(now_milliseconds: u64) -> Map<String, Value> {
     let mut event = Map::new();
     event.insert("time".to_owned(), now_milliseconds.into());
     event.insert("decision".to_owned(), "revocation".into());
+    event
+}
+
+/// The event of a revocation.
+fn event(revoked: &Revoked, now_milliseconds: u64) -> Map<String, Value> {
+    let mut event = of_a_revocation(now_milliseconds);
     match revoked {
         Revoked::Revocation(view) => {
             event.insert("credential_id".to_owned(), view.id.clone().into());

@@ -6,6 +6,7 @@ mod admin_clients;
 mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
+mod admin_social;
 mod admin_usage;
 mod body;
 mod connection;
@@ -13,11 +14,13 @@ mod endpoint;
 mod extract;
 mod internal;
 mod internal_feed;
+mod jwks;
 mod listener;
 mod oauth;
 mod observe;
 mod problem;
 mod public;
+mod social;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -59,6 +62,8 @@ fn endpoints() -> Vec<Endpoint> {
         admin_clients::endpoints(),
         admin_revocations::endpoints(),
         admin_sessions::endpoints(),
+        admin_social::endpoints(),
+        social::endpoints(),
         admin_usage::endpoints(),
     ]
     .into_iter()

@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
+pub(super) use forms::{ClientCredentials, Refusal};
+
 use super::admin_revocations::record as record_revocation;
 use super::endpoint::{self, Declaration, Endpoint, Requirement};
 use crate::app::App;
@@ -53,7 +55,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 /// How requests of clients are refused (RFC 6749 §5.2).
-fn refusals(declaration: Declaration) -> Declaration {
+pub(super) fn refusals(declaration: Declaration) -> Declaration {
     declaration
         .answers::<forms::Refusal>(StatusCode::BAD_REQUEST, "It is refused; `error` says why.")
         .answers::<forms::Refusal>(StatusCode::UNAUTHORIZED, "The client is not who it says.")
@@ -122,7 +124,7 @@ async fn metadata(
 }
 
 /// Reads a request with a form.
-async fn read(app: &App, request: Request) -> Result<OAuthRequest, OAuthError> {
+pub(super) async fn read(app: &App, request: Request) -> Result<OAuthRequest, OAuthError> {
     let peer = request.extensions().get::<Peer>().copied();
     let (parts, body) = request.into_parts();
     let address = app.public_limit.address(&parts.headers, peer);
@@ -143,7 +145,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Counts and records what became of a request, and answers it.
-async fn answer(
+pub(super) async fn answer(
     app: &App,
     endpoint: &'static str,
     asked: &OAuthRequest,

@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::endpoint::{self, Endpoint, Requirement};
+use super::jwks;
 use super::problem::Problem;
 use crate::app::App;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const JWK_SET: &str = "application/jwk-set+json";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let open = Requirement::Open;
@@ -31,9 +31,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers_bytes(StatusCode::OK, OPEN_METRICS, "The metrics.")
             .runs(metrics),
         endpoint::get("/.well-known/jwks.json", open, "Shows the public keys (RFC 7517 §5).")
-            .answers_as::<KeySet>(StatusCode::OK, JWK_SET, "The keys.")
+            .answers_as::<KeySet>(StatusCode::OK, jwks::JWK_SET, "The keys.")
             .header("Cache-Control", "How long it may be kept.")
-            .runs(jwks),
+            .header("ETag", "Names what it is, for `If-None-Match`.")
+            .answers_nothing(StatusCode::NOT_MODIFIED, "It is what `If-None-Match` names.")
+            .runs(jwks::jwks),
         endpoint::get("/openapi.json", open, "Shows this document.")
             .answers::<Map<String, Value>>(StatusCode::OK, "The document, OpenAPI 3.1.")
             .header("Cache-Control", "How long it may be kept.")
@@ -74,16 +76,6 @@ async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], app.metrics.text())
-}
-
-async fn jwks(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let body = Value::Object(app.desk.signing_keys().jwks()).to_string();
-    let headers = [
-        (header::CONTENT_TYPE, JWK_SET),
-        // A new key is shown long before it signs; five minutes of a stale set do no harm.
-        (header::CACHE_CONTROL, "public, max-age=300"),
-    ];
-    (headers, body)
 }
 
 async fn openapi() -> impl IntoResponse {

@@ -20,7 +20,7 @@ use super::{CreatedClient, Form, OAuthError, OAuthRequest, TokenService, TokenSe
 use crate::clock::Clock;
 use crate::config::{IssuerSection, OAuthSection};
 use crate::desk::Desk;
-use crate::keys::{SigningAlgorithm, SigningKey, SigningKeys, generate};
+use crate::keys::{SigningAlgorithm, SigningKey, generate};
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::store::{Embedded, Store};
@@ -113,24 +113,24 @@ impl OAuthRequest {
 }
 
 /// A client's own key, and its registration.
-pub(super) struct ClientKey(SigningKeys);
+pub(super) struct ClientKey(SigningKey);
 
 impl ClientKey {
     pub(super) fn new() -> Self {
         let pkcs8 = generate(SigningAlgorithm::Es256).unwrap();
         let key = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8, UnixSeconds(NOW));
-        Self(SigningKeys::new(vec![key.unwrap()]))
+        Self(key.unwrap())
     }
 
     pub(super) fn jwks(&self) -> Value {
-        Value::Object(self.0.jwks())
+        json!({"keys": [self.0.jwk()]})
     }
 
     pub(super) fn assertion(&self, client_id: &str, jti: &str) -> String {
         let claims = json!({
             "iss": client_id, "sub": client_id, "aud": ISSUER, "exp": NOW + 60, "jti": jti,
         });
-        self.0.sign(SigningAlgorithm::Es256, "JWT", &object(claims)).unwrap()
+        self.0.sign("JWT", &object(claims)).unwrap()
     }
 }
 

@@ -23,6 +23,7 @@ pub(in crate::store) mod limits;
 pub(in crate::store) mod logs;
 pub(in crate::store) mod races;
 pub(in crate::store) mod records;
+pub(in crate::store) mod signing_keys;
 pub(in crate::store) mod tables;
 
 /// Longest wait for what takes milliseconds, on a machine with much else to do.
@@ -150,8 +151,12 @@ macro_rules! all_tests {
                 the_first_secret_stands
                 of_many_that_create_one_id_or_name_at_once_one_does
                 changes_at_once_all_count
-                of_two_that_revoke_one_key_at_once_one_does
-                two_that_start_at_once_have_the_same_keys;
+                of_two_that_revoke_one_key_at_once_one_does;
+            signing_keys:
+                two_that_start_at_once_have_the_same_keys
+                of_many_that_look_after_a_key_at_once_one_makes_the_next
+                of_many_that_rotate_at_the_same_time_one_makes_the_next
+                a_stolen_key_is_replaced_and_revoked_in_one_step;
             tables:
                 several_keys_change_together_or_not_at_all
                 pages_show_every_entry_of_every_table

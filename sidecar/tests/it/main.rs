@@ -17,9 +17,12 @@ mod http;
 mod internal;
 mod lifecycle;
 mod oauth;
+mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
 mod servers;
 mod sessions;
+mod signing_keys;
+mod social;
 mod store;
 mod token_usage;

@@ -4,12 +4,12 @@
 mod lines;
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wardgate_core::feed::Fingerprint;
 
 use crate::cli::arguments::{Format, ImportApiKeys as Asked};
+use crate::cli::input::{Batch, Problems, Progress};
 use crate::cli::office::{Office, reach};
 use crate::cli::{Failure, loaded, note, show};
 use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
@@ -17,12 +17,6 @@ use lines::Lines;
 
 /// Where batches go.
 const PATH: &str = "/admin/v1/api-key-imports";
-/// Problems that are printed; the rest is counted.
-const MAX_PRINTED: usize = 1000;
-/// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
-const MAX_BATCH_BYTES: usize = 200_000;
-/// How often progress is told.
-const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What became of the file.
 #[derive(Debug, Default, Serialize)]
@@ -30,32 +24,6 @@ struct Summary {
     imported: u64,
     unchanged: u64,
     problems: u64,
-}
-
-/// Problems by line, the first of them in words.
-#[derive(Default)]
-struct Problems {
-    printed: Vec<String>,
-    count: u64,
-}
-
-impl Problems {
-    fn add(&mut self, line: u64, problem: &str) {
-        self.count = self.count.saturating_add(1);
-        if self.printed.len() < MAX_PRINTED {
-            self.printed.push(format!("line {line}: {problem}"));
-        }
-    }
-
-    fn failure(mut self, what: &str) -> Failure {
-        let more = self.count.saturating_sub(u64::try_from(self.printed.len()).unwrap_or(0));
-        if more > 0 {
-            self.printed.push(format!("and {more} more"));
-        }
-        let s = if self.count == 1 { "" } else { "s" };
-        self.printed.push(format!("{} problem{s}: {what}", self.count));
-        Failure::Failed(self.printed.join("\n"))
-    }
 }
 
 pub(super) async fn run(asked: &Asked) -> Result<(), Failure> {
@@ -120,8 +88,8 @@ async fn import(
 ) -> Result<(Summary, Problems), Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
     let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
-    let mut batch = Batch::default();
-    let (mut done, mut told) = (0_u64, Instant::now());
+    let mut batch = Batch::new(MAX_IMPORT_BATCH, lines::MAX_LINE_BYTES);
+    let (mut done, mut progress) = (0_u64, Progress::new());
     loop {
         let next = lines.next()?;
         let ended = next.is_none();
@@ -135,15 +103,12 @@ async fn import(
         if !batch.is_full() && !ended {
             continue;
         }
-        let size = u64::try_from(batch.keys.len()).unwrap_or(u64::MAX);
-        let imported = batch.send(office, &mut problems).await?;
+        let size = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let imported = send(&mut batch, office, &mut problems).await?;
         summary.imported = summary.imported.saturating_add(imported.imported);
         summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
         done = done.saturating_add(size);
-        if told.elapsed() >= PROGRESS {
-            note(&format!("{done} of {total}"));
-            told = Instant::now();
-        }
+        progress.tell(|| format!("{done} of {total}"));
         if ended {
             summary.problems = problems.count;
             return Ok((summary, problems));
@@ -151,46 +116,23 @@ async fn import(
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    keys: Vec<ImportApiKey>,
-    lines: Vec<u64>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn add(&mut self, line: u64, key: ImportApiKey) {
-        let bytes = serde_json::to_vec(&key).map_or(0, |bytes| bytes.len());
-        self.bytes = self.bytes.saturating_add(bytes).saturating_add(1);
-        self.keys.push(key);
-        self.lines.push(line);
+/// Sends what is in a batch, if there is anything, and empties it.
+async fn send(
+    batch: &mut Batch<ImportApiKey>,
+    office: &Office,
+    problems: &mut Problems,
+) -> Result<Imported, Failure> {
+    let (api_keys, lines) = batch.take();
+    if api_keys.is_empty() {
+        return Ok(Imported::default());
     }
-
-    fn is_full(&self) -> bool {
-        // One line more must fit.
-        self.keys.len() >= MAX_IMPORT_BATCH
-            || self.bytes >= MAX_BATCH_BYTES.saturating_sub(lines::MAX_LINE_BYTES)
+    let batch = ImportApiKeys { api_keys };
+    let imported: Imported = match office {
+        Office::Running(admin) => admin.post(PATH, &batch).await?,
+        Office::Direct(desk) => desk.import_api_keys(batch).await.map_err(Failure::failed)?,
+    };
+    for problem in &imported.problems {
+        problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
     }
-
-    /// Sends what is in it, if there is anything, and empties it.
-    async fn send(
-        &mut self,
-        office: &Office,
-        problems: &mut Problems,
-    ) -> Result<Imported, Failure> {
-        self.bytes = 0;
-        let lines = std::mem::take(&mut self.lines);
-        let batch = ImportApiKeys { api_keys: std::mem::take(&mut self.keys) };
-        if batch.api_keys.is_empty() {
-            return Ok(Imported::default());
-        }
-        let imported: Imported = match office {
-            Office::Running(admin) => admin.post(PATH, &batch).await?,
-            Office::Direct(desk) => desk.import_api_keys(batch).await.map_err(Failure::failed)?,
-        };
-        for problem in &imported.problems {
-            problems.add(lines.get(problem.index).copied().unwrap_or(0), &problem.problem);
-        }
-        Ok(imported)
-    }
+    Ok(imported)
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// How a client shows who it is, where it does not do so in a header.
 #[derive(JsonSchema)]
-pub(super) struct ClientCredentials {
+pub(in crate::http) struct ClientCredentials {
     /// Who it is.
     client_id: Option<String>,
     /// Its secret (`client_secret_post`).
@@ -90,7 +90,7 @@ pub(super) struct Introspection {
 
 /// A refusal (RFC 6749 §5.2).
 #[derive(JsonSchema)]
-pub(super) struct Refusal {
+pub(in crate::http) struct Refusal {
     /// The code.
     error: String,
     /// Why, for a developer.

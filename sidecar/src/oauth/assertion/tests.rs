@@ -3,21 +3,25 @@ use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 
 use super::{judge, unverified_client};
-use crate::keys::{SigningAlgorithm, SigningKey, SigningKeys, generate};
+use crate::keys::{SigningAlgorithm, SigningKey, generate};
 
 const NOW: UnixSeconds = UnixSeconds(10_000);
 const ISSUER: &str = "https://auth.example.com";
 const ENDPOINT: &str = "https://auth.example.com/oauth2/token";
 
 struct World {
-    keys: SigningKeys,
+    key: SigningKey,
 }
 
 impl World {
     fn new() -> Self {
         let pkcs8: Secret = generate(SigningAlgorithm::Es256).unwrap();
         let key = SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8, NOW).unwrap();
-        Self { keys: SigningKeys::new(vec![key]) }
+        Self { key }
+    }
+
+    fn jwks(&self) -> Map<String, Value> {
+        Map::from_iter([("keys".to_owned(), json!([self.key.jwk()]))])
     }
 
     /// Judges an assertion of `billing` with these claims changed; null takes one away.
@@ -32,9 +36,9 @@ impl World {
                 members.insert(name.clone(), value.clone());
             }
         }
-        let text = self.keys.sign(SigningAlgorithm::Es256, typ, members).unwrap();
+        let text = self.key.sign(typ, members).unwrap();
         let audiences = [ISSUER.to_owned(), ENDPOINT.to_owned()];
-        let judged = judge(&text, "billing", &self.keys.jwks(), &audiences, NOW);
+        let judged = judge(&text, "billing", &self.jwks(), &audiences, NOW);
         judged.map(|verified| (verified.token_id, verified.until.0))
     }
 }
@@ -77,9 +81,8 @@ fn an_access_token_or_another_key_is_no_assertion() {
         "iss": "billing", "sub": "billing", "aud": ISSUER, "exp": 10_060, "jti": "1",
     });
     let other = World::new();
-    let text =
-        other.keys.sign(SigningAlgorithm::Es256, "JWT", claims.as_object().unwrap()).unwrap();
-    let judged = judge(&text, "billing", &world.keys.jwks(), &[ISSUER.to_owned()], NOW);
+    let text = other.key.sign("JWT", claims.as_object().unwrap()).unwrap();
+    let judged = judge(&text, "billing", &world.jwks(), &[ISSUER.to_owned()], NOW);
     assert_eq!(judged, Err("assertion-refused"));
     assert_eq!(unverified_client(&text).as_deref(), Some("billing"));
     assert_eq!(unverified_client("x.y.z"), None);

@@ -1,10 +1,10 @@
-//! API keys, signing keys and secrets.
+//! API keys and secrets.
 
 use wardgate_core::wire::ApiKeyState;
 
 use super::{Two, api_key, in_state, sealed};
 use crate::store::StoreError;
-use crate::store::records::{StoredSigningKey, api_keys, secrets, signing_keys};
+use crate::store::records::{api_keys, secrets};
 
 pub(in crate::store) async fn what_was_inserted_is_found(two: &Two) {
     let store = &*two.one;
@@ -64,17 +64,6 @@ pub(in crate::store) async fn the_first_secret_stands(two: &Two) {
     let (first, second) = (sealed("a"), sealed("b"));
     assert_eq!(secrets::get_or_insert(store, "digest", &first).await.unwrap(), first);
     assert_eq!(secrets::get_or_insert(store, "digest", &second).await.unwrap(), first);
-    let key = |kid: &str, algorithm: &str, created_at| StoredSigningKey {
-        kid: kid.to_owned(),
-        algorithm: algorithm.to_owned(),
-        private: sealed(kid),
-        created_at,
-    };
-    let (one, two) = (key("k1", "ES256", 2), key("k2", "EdDSA", 1));
-    assert_eq!(signing_keys::get_or_insert(store, &one).await.unwrap(), one);
-    assert_eq!(signing_keys::get_or_insert(store, &key("k3", "ES256", 3)).await.unwrap(), one);
-    assert_eq!(signing_keys::get_or_insert(store, &two).await.unwrap(), two);
-    assert_eq!(signing_keys::all(store).await.unwrap(), [two, one]);
 }
 
 pub(in crate::store) async fn of_many_that_create_one_id_or_name_at_once_one_does(two: &Two) {
@@ -128,23 +117,4 @@ pub(in crate::store) async fn of_two_that_revoke_one_key_at_once_one_does(two: &
     assert_eq!(results.iter().filter(refused).count(), 7, "{results:?}");
     assert_eq!(api_keys::get(&*two.other, "a").await.unwrap(), Some(revoked));
     assert_eq!(api_keys::id_of_name(&*two.other, "ci").await.unwrap(), None);
-}
-
-pub(in crate::store) async fn two_that_start_at_once_have_the_same_keys(two: &Two) {
-    let stand = two.at_once(8, |number, store| async move {
-        let mut keys = Vec::new();
-        for algorithm in ["ES256", "EdDSA"] {
-            let new = StoredSigningKey {
-                kid: format!("{algorithm} {number}"),
-                algorithm: algorithm.to_owned(),
-                private: sealed("private"),
-                created_at: 1,
-            };
-            keys.push(signing_keys::get_or_insert(&*store, &new).await.unwrap());
-        }
-        (secrets::get_or_insert(&*store, "digest", &sealed("digest")).await.unwrap(), keys)
-    });
-    let stand = stand.await;
-    assert!(stand.iter().all(|other| other == &stand[0]), "{stand:?}");
-    assert_eq!(signing_keys::all(&*two.other).await.unwrap().len(), 2);
 }

@@ -37,13 +37,9 @@ impl Place {
         add(&store, Table::ApiKeys, entries(record)).await;
         add(&store, Table::ApiKeyNames, entries(|id| id.into())).await;
         secrets::get_or_insert(&store, "digest", &self.sealed()).await.unwrap();
-        let key = StoredSigningKey {
-            kid: "kid".to_owned(),
-            algorithm: "ES256".to_owned(),
-            private: self.sealed(),
-            created_at: 1,
-        };
-        signing_keys::get_or_insert(&store, &key).await.unwrap();
+        let (kid, algorithm) = ("kid".to_owned(), "ES256".to_owned());
+        let key = StoredSigningKey::first(kid, algorithm, self.sealed(), 1);
+        store.commit(signing_keys::rotation(&[], Some(&key), 1).unwrap()).await.unwrap();
         let soon = Clock::system().now().plus(30);
         let ending = Transaction::new()
             .put_until(Table::Revocations, "soon", "v", Some(soon))

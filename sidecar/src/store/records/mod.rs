@@ -7,12 +7,13 @@ mod revocations;
 pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
+pub mod social_tokens;
 
 pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
 pub use families::StoredFamily;
 pub use revocations::{StandingRevocation, StoredRevocation};
-pub use signing_keys::StoredSigningKey;
+pub use signing_keys::{StandingKey, StoredSigningKey};
 
 use super::{Store, StoreError, Table, Transaction};
 

@@ -55,13 +55,9 @@ async fn fill(store: &dyn Store, keys: &str, secrets: usize) {
         let name = format!("secret {number}");
         secrets::get_or_insert(store, &name, &seal(&name)).await.unwrap();
     }
-    let key = StoredSigningKey {
-        kid: "kid".to_owned(),
-        algorithm: "ES256".to_owned(),
-        private: seal("signing-key kid"),
-        created_at: 7,
-    };
-    signing_keys::get_or_insert(store, &key).await.unwrap();
+    let (kid, algorithm) = ("kid".to_owned(), "ES256".to_owned());
+    let key = StoredSigningKey::first(kid, algorithm, seal("signing-key kid"), 7);
+    store.commit(signing_keys::rotation(&[], Some(&key), 1).unwrap()).await.unwrap();
 }
 
 #[tokio::test]

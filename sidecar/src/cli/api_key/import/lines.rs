@@ -1,25 +1,20 @@
 //! The lines of a file of keys: JSON lines, or CSV (RFC 4180, one line a record).
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use crate::cli::Failure;
+use crate::cli::input::TextLines;
 use crate::desk::ImportApiKey;
 
 /// Longest line: a record has at most 16 KiB.
 pub(super) const MAX_LINE_BYTES: usize = 64 * 1024;
-/// Lines of one file. Beyond, what is kept to find what stands twice is no longer small.
-const MAX_LINES: u64 = 10_000_000;
 
 /// The keys of a file, one after the other.
 pub(super) struct Lines {
-    reader: BufReader<File>,
-    shown: String,
+    texts: TextLines,
     prefix: Option<String>,
     /// The columns, if it is CSV.
     columns: Option<Vec<String>>,
-    line: u64,
 }
 
 /// A key with its line, or what is wrong with the line.
@@ -27,35 +22,26 @@ type Line = (u64, Result<ImportApiKey, String>);
 
 impl Lines {
     pub(super) fn open(file: &Path, prefix: Option<&str>) -> Result<Self, Failure> {
-        let shown = file.display().to_string();
-        let opened =
-            File::open(file).map_err(|error| Failure::Failed(format!("{shown}: {error}")))?;
-        let reader = BufReader::new(opened);
         let prefix = prefix.map(str::to_owned);
-        let mut lines = Self { reader, shown, prefix, columns: None, line: 0 };
+        let texts = TextLines::open(file, MAX_LINE_BYTES)?;
+        let mut lines = Self { texts, prefix, columns: None };
         if file.extension().is_some_and(|name| name.eq_ignore_ascii_case("csv")) {
-            let head = lines.text()?.unwrap_or_else(|| Ok(String::new()));
-            let columns = head.and_then(|head| columns(&head));
-            lines.columns = Some(columns.map_err(|problem| lines.failure(&problem))?);
+            let head = lines.texts.next()?;
+            let columns = head.unwrap_or_else(|| Ok(String::new().into()));
+            let columns = columns.and_then(|head| self::columns(&head));
+            lines.columns = Some(columns.map_err(|problem| lines.texts.failure(&problem))?);
         }
         Ok(lines)
-    }
-
-    fn failure(&self, problem: &str) -> Failure {
-        Failure::Failed(format!("{}: line {}: {problem}", self.shown, self.line))
     }
 
     /// The next key; `None` at the end. Empty lines are skipped.
     pub(super) fn next(&mut self) -> Result<Option<Line>, Failure> {
         loop {
-            let Some(text) = self.text()? else { return Ok(None) };
-            if self.line > MAX_LINES {
-                return Err(self.failure("more than 10,000,000 lines; split the file"));
-            }
+            let Some(text) = self.texts.next()? else { return Ok(None) };
             if text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
                 continue;
             }
-            return Ok(Some((self.line, text.and_then(|text| self.key(&text)))));
+            return Ok(Some((self.texts.line(), text.and_then(|text| self.key(&text)))));
         }
     }
 
@@ -68,35 +54,6 @@ impl Lines {
             members.entry("prefix").or_insert_with(|| prefix.as_str().into());
         }
         serde_json::from_value(value).map_err(|error| error.to_string())
-    }
-
-    /// The next line without its end. One that is too long is read past.
-    fn text(&mut self) -> Result<Option<Result<String, String>>, Failure> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(MAX_LINE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        let mut long = false;
-        loop {
-            let mut part = Vec::new();
-            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut part);
-            let read = read.map_err(|error| Failure::Failed(format!("{}: {error}", self.shown)))?;
-            if read == 0 && bytes.is_empty() && !long {
-                return Ok(None);
-            }
-            let ended = part.ends_with(b"\n") || read == 0;
-            long |= !ended && part.len() > MAX_LINE_BYTES;
-            if !long {
-                bytes.extend_from_slice(&part);
-            }
-            if ended || !long {
-                break;
-            }
-        }
-        self.line = self.line.saturating_add(1);
-        if long {
-            return Ok(Some(Err(format!("longer than {MAX_LINE_BYTES} bytes"))));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned());
-        Ok(Some(text.map(|text| text.trim_end_matches(['\n', '\r']).to_owned())))
     }
 }
 
