@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
+use crate::accounts::Accounts;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::config::LimitsSection;
@@ -34,6 +35,8 @@ pub struct App {
     pub oauth: TokenService,
     /// The tokens of users at providers.
     pub social: SocialVault,
+    /// Users.
+    pub accounts: Arc<Accounts>,
     /// What filters are told.
     pub feed: Arc<Feed>,
     /// The policy.
@@ -41,7 +44,7 @@ pub struct App {
     /// The keys of other issuers.
     pub issuers: Arc<Issuers>,
     /// The audit log.
-    pub audit: AuditSink,
+    pub audit: Arc<AuditSink>,
     /// How API keys are used.
     pub usage: Arc<UsageRecorder>,
     /// Who is told of API keys that end soon.

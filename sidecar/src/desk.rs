@@ -17,7 +17,9 @@ pub use api_keys::{
     ImportApiKey, ImportApiKeys, ImportProblem, Imported, KeyNotice, MAX_IMPORT_BATCH,
     RotateApiKey, Swept, UpdateApiKey,
 };
-pub use inspect::{InspectToken, JwtInspection, Signature, TokenInspection, Verdict};
+pub use inspect::{
+    InspectToken, JwtInspection, Signature, TokenInspection, Verdict, inspect_refresh_token,
+};
 pub use revocations::{
     BatchRevocation, MAX_REVOKE_BATCH, RevocationList, RevocationView, RevokeBatch, RevokeError,
     RevokeProblem, RevokeRequest, RevokeTarget, Revoked, RevokedBatch, revocation_of_line,

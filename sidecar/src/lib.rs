@@ -2,6 +2,7 @@
 //!
 //! Holds what a filter cannot hold: API keys, signing keys and the audit log.
 
+pub mod accounts;
 pub mod app;
 pub mod audit;
 pub mod cli;

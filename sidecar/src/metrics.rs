@@ -10,11 +10,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+pub use accounts::AccountMetrics;
 pub use families::FamilyMetrics;
 pub use feed::FeedMetrics;
 pub use issuers::IssuerMetrics;
 pub use signing_keys::SigningKeyMetrics;
 
+mod accounts;
 mod families;
 mod feed;
 mod issuers;
@@ -50,6 +52,8 @@ pub struct Metrics {
     pub issuers: IssuerMetrics,
     /// The sidecar's own signing keys.
     pub signing_keys: SigningKeyMetrics,
+    /// Users.
+    pub accounts: AccountMetrics,
     /// Counts of the use of API keys that there was no room for.
     pub usage_dropped: Counter,
     /// Notices that the webhook has taken.
@@ -118,6 +122,7 @@ impl Metrics {
             feed: FeedMetrics::default(),
             issuers: IssuerMetrics::default(),
             signing_keys: SigningKeyMetrics::default(),
+            accounts: AccountMetrics::default(),
             usage_dropped: Counter::default(),
             notices_sent: Counter::default(),
             notices_failed: Counter::default(),
@@ -161,6 +166,7 @@ impl Metrics {
         metrics.feed.register(registry);
         metrics.issuers.register(registry);
         metrics.signing_keys.register(registry);
+        metrics.accounts.register(registry);
         metrics.register_api_keys();
         metrics.register_store();
         metrics

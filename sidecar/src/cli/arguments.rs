@@ -6,6 +6,7 @@ mod keys;
 mod session;
 mod token;
 mod usage;
+mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,9 @@ pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
 pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 pub(super) use usage::{UsageBy, UsageOfTokens};
+pub(super) use user::{
+    ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -80,6 +84,9 @@ pub(super) enum Command {
     /// Makes OAuth clients, shows them, changes them.
     #[command(subcommand)]
     Client(Client),
+    /// Makes users, changes them, ends what they were issued.
+    #[command(subcommand)]
+    User(User),
     /// Shows the signing keys, and rotates them.
     #[command(subcommand)]
     Keys(Keys),
@@ -308,6 +315,10 @@ pub(super) struct EnvoyConfig {
     /// sidecar's feed, and follows its changes.
     #[arg(long)]
     pub(super) inline_policy: bool,
+    /// Leaves out the routes to the token service of the sidecar (`/oauth2/`, `/auth/`, and two of
+    /// `/.well-known/`): they go to the upstream then.
+    #[arg(long)]
+    pub(super) no_token_service: bool,
 }
 
 /// A host, by address or by name, and a port.

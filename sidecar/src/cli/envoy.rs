@@ -1,5 +1,6 @@
 //! `envoy config`: a whole Envoy configuration with the filter.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -10,6 +11,18 @@ use super::{Failure, loaded, print};
 use crate::config::Loaded;
 
 const TEMPLATE: &str = include_str!("envoy/bootstrap.yaml");
+const TOKEN_SERVICE_CLUSTER: &str = "
+  - name: wardgate_token_service
+    type: STATIC
+    connect_timeout: 0.5s
+    load_assignment:
+      cluster_name: wardgate_token_service
+      endpoints:
+      - lb_endpoints:
+        - endpoint:
+            address:
+              socket_address: {address: @ADDRESS@, port_value: @PORT@}
+";
 const SECRET_ENV: &str = "WARDGATE_FEED_SECRET";
 
 pub(super) fn run(envoy: &Envoy) -> Result<(), Failure> {
@@ -41,11 +54,50 @@ fn bootstrap(asked: &EnvoyConfig, loaded: &Loaded) -> Result<String, Failure> {
         ("@ENVIRONMENT@", environment(&loaded.policy)),
         ("@PLUGIN@", plugin),
     ];
+    let service = token_service(asked, loaded);
     let mut text = TEMPLATE.to_owned();
+    for (name, piece) in [
+        ("@TOKEN_SERVICE_ROUTES@", service.as_ref().map(|(routes, _)| routes)),
+        ("@TOKEN_SERVICE_CLUSTER@", service.as_ref().map(|(_, cluster)| cluster)),
+    ] {
+        text = text.replace(name, piece.map_or("", String::as_str));
+    }
     for (name, value) in filled {
         text = text.replace(name, &value);
     }
     Ok(text)
+}
+
+/// The routes to the public listener of the sidecar, and its cluster; nothing where it is not to be
+/// reached through this Envoy, or nobody knows its port. `/healthz` and `/metrics` are not for
+/// clients.
+fn token_service(asked: &EnvoyConfig, loaded: &Loaded) -> Option<(String, String)> {
+    let address = loaded.config.listen.0;
+    if asked.no_token_service || address.port() == 0 {
+        return None;
+    }
+    // Where it listens everywhere, Envoy is on the same machine.
+    let host = match (address.ip(), address.ip().is_unspecified()) {
+        (IpAddr::V4(_), true) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        (IpAddr::V6(_), true) => IpAddr::from(Ipv6Addr::LOCALHOST),
+        (ip, false) => ip,
+    };
+    let matches = [
+        ("prefix", "/oauth2/"),
+        ("prefix", "/auth/"),
+        ("path", "/.well-known/jwks.json"),
+        ("path", "/.well-known/oauth-authorization-server"),
+    ];
+    let routes = matches.map(|(kind, path)| {
+        format!(
+            "              - match: {{{kind}: \"{path}\"}}\n                \
+             route: {{cluster: wardgate_token_service}}\n"
+        )
+    });
+    let cluster = TOKEN_SERVICE_CLUSTER
+        .replace("@ADDRESS@", &quoted(&host.to_string()))
+        .replace("@PORT@", &address.port().to_string());
+    Some((routes.concat(), cluster))
 }
 
 /// The configuration of the filter, checked by the filter's own reader. Without a policy the filter

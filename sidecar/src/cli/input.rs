@@ -5,8 +5,10 @@ mod batch;
 mod lines;
 mod problems;
 mod progress;
+mod records;
 
 pub(super) use batch::Batch;
 pub(super) use lines::TextLines;
 pub(super) use problems::Problems;
 pub(super) use progress::Progress;
+pub(super) use records::{Columns, MAX_LINE_BYTES, Records};

@@ -17,6 +17,7 @@ mod show;
 mod store;
 mod token;
 mod token_usage;
+mod user;
 
 use std::fmt;
 use std::io::Write as _;
@@ -89,6 +90,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Apikey(api_key) => api_key::run(api_key),
         Command::Keys(keys) => keys::run(&keys),
         Command::Client(client) => client::run(client),
+        Command::User(user) => user::run(user),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -10,6 +10,7 @@ use wardgate_core::feed::bucket::BucketKey;
 use wardgate_core::secret::Secret;
 
 use super::Failure;
+use crate::accounts::{AccountGround, AccountSettings, Accounts};
 use crate::app::App;
 use crate::audit::AuditSink;
 use crate::clock::Clock;
@@ -79,8 +80,12 @@ async fn serve(loaded: Loaded) -> Result<(), Failure> {
     upkeep.abort();
     // Requests that outlived the deadline still hold the state; the audit log is synced with each
     // acknowledgement, so nothing acknowledged waits here.
-    if let Some(app) = Arc::into_inner(app) {
-        app.audit.close();
+    if let Some(App { audit, accounts, oauth, .. }) = Arc::into_inner(app) {
+        // They record too.
+        drop((accounts, oauth));
+        if let Some(audit) = Arc::into_inner(audit) {
+            audit.close();
+        }
     }
     tracing::info!("stopped");
     Ok(())
@@ -102,8 +107,7 @@ async fn open(
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = desk.with_signing_keys(&config.signing_keys);
     let desk = Arc::new(desk.with_usage(Arc::clone(&usage)));
-    let families = families(loaded, &desk, (&clock, random), &metrics).await?;
-    let oauth = token_service(loaded, &desk, &clock, random).await?;
+    let families = Arc::new(families(loaded, &desk, (&clock, random), &metrics).await?);
     let social = social_vault(loaded, &desk, (&clock, random))?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
@@ -123,15 +127,19 @@ async fn open(
         Arc::clone(&metrics),
         Box::new(move |event| counter.observe(event)),
     );
+    let audit = Arc::new(audit.map_err(Failure::failed)?);
+    let accounts = Arc::new(accounts(loaded, &desk, (&clock, random), (&metrics, &audit)).await?);
+    let oauth = token_service(loaded, (&desk, &accounts, &families), &clock, random).await?;
     let app = App {
         desk,
-        families: Arc::new(families),
+        families,
+        accounts,
         social,
         oauth,
         feed: Arc::new(feed),
         policy: Arc::clone(&live.policy),
         issuers: Arc::clone(&live.issuers),
-        audit: audit.map_err(Failure::failed)?,
+        audit,
         usage,
         notifier: notifier.map_err(Failure::failed)?,
         metrics,
@@ -167,6 +175,25 @@ pub(super) async fn families(
     families.await.map_err(Failure::failed)
 }
 
+async fn accounts(
+    loaded: &Loaded,
+    desk: &Desk,
+    (clock, random): (&Clock, Random),
+    (metrics, audit): (&Arc<Metrics>, &Arc<AuditSink>),
+) -> Result<Accounts, Failure> {
+    let ground = AccountGround {
+        store: Arc::clone(desk.store()),
+        store_keys: loaded.store_keys.clone(),
+        issuer: loaded.config.issuer.issuer.0.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(metrics),
+        audit: Some(Arc::clone(audit)),
+    };
+    let settings = AccountSettings::of(loaded).map_err(Failure::failed)?;
+    Accounts::open(ground, settings).await.map_err(Failure::failed)
+}
+
 /// The tokens of users at providers.
 fn social_vault(
     loaded: &Loaded,
@@ -187,13 +214,15 @@ fn social_vault(
 /// OAuth clients and their tokens.
 async fn token_service(
     loaded: &Loaded,
-    desk: &Arc<Desk>,
+    (desk, accounts, families): (&Arc<Desk>, &Arc<Accounts>, &Arc<Families>),
     clock: &Clock,
     random: Random,
 ) -> Result<TokenService, Failure> {
     let config = &loaded.config;
     let parts = TokenServiceParts {
         desk: Arc::clone(desk),
+        accounts: Arc::clone(accounts),
+        families: Arc::clone(families),
         section: config.oauth.clone(),
         issuer: config.issuer.clone(),
         revocation_keep_seconds: config.revocations.keep_seconds.0,

@@ -1,5 +1,6 @@
 //! The configuration of the sidecar: one YAML file, read with every problem at once.
 
+mod accounts;
 mod keys;
 mod live;
 mod load;
@@ -13,6 +14,7 @@ mod social_providers;
 mod store;
 pub mod yaml;
 
+pub use accounts::{LoginSection, PasswordAlgorithm, PasswordsSection};
 pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wardgate_core::config::{At, Bounded, NonEmpty, Problems, Read};
 use wardgate_core::section;
 
+use super::accounts::{LoginSection, PasswordsSection};
 use super::keys::{ApiKeysSection, NotifySection, UsageSection};
 use super::live::{FeedSection, IssuersSection, RevocationsSection};
 use super::oauth::OAuthSection;
@@ -51,6 +52,10 @@ section! {
         pub api_keys: ApiKeysSection, default(ApiKeysSection::default(), {});
         /// The counts of how API keys and tokens are used.
         pub usage: UsageSection, default(UsageSection::default(), {});
+        /// Passwords of users.
+        pub passwords: PasswordsSection, default(PasswordsSection::default(), {});
+        /// What bounds failed logins.
+        pub login: LoginSection, default(LoginSection::default(), {});
         /// Who is told of API keys that end soon or have a new secret.
         pub notify: Option<NotifySection>, optional;
         /// The life of refresh tokens.

@@ -18,9 +18,12 @@ use wardgate_core::wire::IssuerKeySet;
 use zeroize::Zeroizing;
 
 use super::{Desk, RevocationView, SigningKeyView};
+use crate::families::{Families, FamilyView};
 use crate::store::records::StoredRevocation;
 use crate::store::{StoreError, Table};
 
+/// What refresh tokens begin with.
+const REFRESH_TOKEN_PREFIX: &str = "wgr_";
 /// Longest token that is read, as long as the longest that any gate takes.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
@@ -52,6 +55,16 @@ pub enum TokenInspection {
     ApiKey {
         /// Its id, which is no secret.
         id: String,
+    },
+    /// A refresh token.
+    RefreshToken {
+        /// Whether its client could use it now: it is the newest of its session, and the session is
+        /// neither over nor ended.
+        usable: bool,
+        /// The session; of a token that can be used only. Of one that was used nothing is said, as
+        /// of one that was made up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<Box<FamilyView>>,
     },
     /// None of these.
     Unknown {
@@ -121,6 +134,24 @@ impl Signature {
             Self::KeyUnknown => "key unknown",
         }
     }
+}
+
+/// What a refresh token is; `None` for what is none by its form. Changes nothing: a token that was
+/// used and is looked at ends no session.
+///
+/// # Errors
+///
+/// [`StoreError`] when the store fails.
+pub async fn inspect_refresh_token(
+    families: &Families,
+    asked: &InspectToken,
+) -> Result<Option<TokenInspection>, StoreError> {
+    let text = asked.token.trim();
+    if !text.starts_with(REFRESH_TOKEN_PREFIX) {
+        return Ok(None);
+    }
+    let session = families.look(text).await?.map(|looked| Box::new(looked.family.into()));
+    Ok(Some(TokenInspection::RefreshToken { usable: session.is_some(), session }))
 }
 
 /// What is seen of a token without asking the store.

@@ -8,6 +8,8 @@ mod admin_revocations;
 mod admin_sessions;
 mod admin_social;
 mod admin_usage;
+mod admin_users;
+mod auth;
 mod body;
 mod connection;
 mod endpoint;
@@ -31,6 +33,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
+pub(crate) use admin_users::SetPassword;
 pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;
@@ -55,6 +58,7 @@ fn endpoints() -> Vec<Endpoint> {
     [
         public::endpoints(),
         oauth::endpoints(),
+        auth::endpoints(),
         internal::endpoints(),
         internal_feed::endpoints(),
         admin::endpoints(),
@@ -65,6 +69,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_social::endpoints(),
         social::endpoints(),
         admin_usage::endpoints(),
+        admin_users::endpoints(),
     ]
     .into_iter()
     .flatten()

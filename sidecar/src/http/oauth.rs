@@ -1,6 +1,6 @@
 //! The OAuth endpoints: forms in, JSON out, errors as RFC 6749 §5.2 has them.
 
-mod forms;
+pub(super) mod forms;
 
 use std::sync::Arc;
 
@@ -16,9 +16,12 @@ pub(super) use forms::{ClientCredentials, Refusal};
 use super::admin_revocations::record as record_revocation;
 use super::endpoint::{self, Declaration, Endpoint, Requirement};
 use crate::app::App;
+use crate::families::report;
 use crate::limits::Peer;
 use crate::metrics::OAuthLabels;
-use crate::oauth::{Event, Form, MAX_FORM_BYTES, OAuthError, OAuthRequest, ServerMetadata};
+use crate::oauth::{
+    Event, Form, MAX_FORM_BYTES, OAuthError, OAuthRequest, ServerMetadata, TokenEnded,
+};
 
 /// How long metadata may be kept: what a restart with another configuration changes.
 const METADATA_CACHE: &str = "public, max-age=300";
@@ -95,11 +98,16 @@ async fn revoke(State(app): State<Arc<App>>, request: Request) -> Response {
         Err(error) => (OAuthRequest::default(), Err(error)),
     };
     let outcome = match outcome {
-        Ok(Some(revoked)) => {
+        Ok(TokenEnded::Token(revoked)) => {
             record_revocation(&app, &revoked).await;
             Ok(Body::empty())
         }
-        Ok(None) => Ok(Body::empty()),
+        Ok(TokenEnded::Login(ended)) => {
+            let address = asked.address.map(|address| address.to_string());
+            report(&app, &ended, address.as_deref()).await;
+            Ok(Body::empty())
+        }
+        Ok(TokenEnded::Nothing) => Ok(Body::empty()),
         Err(error) => Err(error),
     };
     answer(&app, "revoke", &asked, outcome).await
@@ -151,9 +159,8 @@ pub(super) async fn answer(
     asked: &OAuthRequest,
     outcome: Result<Body, OAuthError>,
 ) -> Response {
-    let result = outcome.as_ref().map_or_else(OAuthError::code, |_| "ok");
-    app.metrics.oauth.get_or_create(&OAuthLabels { endpoint, result }).inc();
-    let mut response = match outcome {
+    count(app, endpoint, outcome.as_ref().err());
+    let response = match outcome {
         Ok(body) => {
             let mut response = Response::new(body);
             let kind = HeaderValue::from_static("application/json");
@@ -161,16 +168,40 @@ pub(super) async fn answer(
             response
         }
         Err(error) => {
-            if let OAuthError::InvalidClient(refusal) = &error {
-                let event = Event::new("client-refused")
-                    .with("reason", refusal.reason)
-                    .with("client_id", refusal.client_id.clone());
-                record(app, asked, event).await;
-            }
-            refusal(&error)
+            record_refusal(app, asked, &error).await;
+            let body = json!({"error": error.code(), "error_description": error.to_string()});
+            refused(&error, (status(&error), Json(body)).into_response())
         }
     };
-    // RFC 6749 §5.1: nothing on the way keeps a token, nor that there was none.
+    kept_by_nobody(app, asked, response)
+}
+
+/// Counts what became of a request.
+pub(super) fn count(app: &App, endpoint: &'static str, error: Option<&OAuthError>) {
+    let result = error.map_or("ok", OAuthError::code);
+    app.metrics.oauth.get_or_create(&OAuthLabels { endpoint, result }).inc();
+}
+
+/// The status of a refusal.
+pub(super) fn status(error: &OAuthError) -> StatusCode {
+    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// Adds to the answer to a refused request what the client is to do.
+pub(super) fn refused(error: &OAuthError, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if error.status() == 401 {
+        let challenge = HeaderValue::from_static("Basic realm=\"wardgate\", charset=\"UTF-8\"");
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// RFC 6749 §5.1: nothing on the way keeps a token, nor that there was none.
+pub(super) fn kept_by_nobody(app: &App, asked: &OAuthRequest, mut response: Response) -> Response {
     let headers = response.headers_mut();
     // RFC 9449 §8.2: the next nonce comes with the answer, so that it costs no request of its own.
     let nonce = asked.headers.contains_key("dpop").then(|| app.oauth.dpop_nonce()).flatten();
@@ -182,27 +213,35 @@ pub(super) async fn answer(
     response
 }
 
-/// The answer to a request that was refused.
-fn refusal(error: &OAuthError) -> Response {
-    if let OAuthError::Server(cause) = error {
-        tracing::error!(error = %cause, "a token request failed");
+/// Writes to the logs what a refusal says to those who look after the sidecar.
+pub(super) async fn record_refusal(app: &App, asked: &OAuthRequest, error: &OAuthError) {
+    match error {
+        OAuthError::InvalidClient(refusal) => {
+            let event = Event::new("client-refused")
+                .with("reason", refusal.reason)
+                .with("client_id", refusal.client_id.clone());
+            record(app, asked, event).await;
+        }
+        OAuthError::LoginEnded(ended) => {
+            let address = asked.address.map(|address| address.to_string());
+            report(app, ended, address.as_deref()).await;
+        }
+        OAuthError::Server(cause) => tracing::error!(error = %cause, "a token request failed"),
+        OAuthError::InvalidRequest(_)
+        | OAuthError::InvalidGrant(_)
+        | OAuthError::UnauthorizedClient(_)
+        | OAuthError::UnsupportedGrantType
+        | OAuthError::InvalidScope(_)
+        | OAuthError::InvalidTarget(_)
+        | OAuthError::InvalidDpopProof(_)
+        | OAuthError::UseDpopNonce
+        | OAuthError::TooManyFailures(_)
+        | OAuthError::Busy(_) => {}
     }
-    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-    let body = json!({"error": error.code(), "error_description": error.to_string()});
-    let mut response = (status, Json(body)).into_response();
-    let headers = response.headers_mut();
-    if status == StatusCode::UNAUTHORIZED {
-        let challenge = HeaderValue::from_static("Basic realm=\"wardgate\", charset=\"UTF-8\"");
-        headers.insert(header::WWW_AUTHENTICATE, challenge);
-    }
-    if let Some(seconds) = error.retry_after_seconds() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
 }
 
 /// Writes an event to the audit log. The deed does not wait for a disk that is full.
-async fn record(app: &App, asked: &OAuthRequest, event: Event) {
+pub(super) async fn record(app: &App, asked: &OAuthRequest, event: Event) {
     let event = event.with("source_address", asked.address.map(|address| address.to_string()));
     if let Err(error) = app.audit.record(event.at(app.clock.now_milliseconds())).await {
         tracing::error!(%error, "an event of a client is not in the audit log");

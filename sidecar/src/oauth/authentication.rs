@@ -73,8 +73,7 @@ impl TokenService {
         let id = client_id.as_deref().filter(|id| check::is_client_id(id));
         let id = id.ok_or_else(|| refused("client-not-named"))?;
         let client = self.clients.find(id).await?;
-        let certificate =
-            self.section.forwarded_client_certificate.then(|| request.certificate()).flatten();
+        let certificate = self.certificate(request);
         let proof = self.prove(id, client.as_ref(), &presented, certificate.as_ref());
         let (proof, client) = match (proof, client) {
             (Ok(proof), Some(client)) => (proof, client),
@@ -91,6 +90,12 @@ impl TokenService {
             }
         }
         Ok(AuthenticatedClient { client, certificate })
+    }
+
+    /// The certificate that a request comes with, where the configuration says that it is to be
+    /// believed.
+    pub(super) fn certificate(&self, request: &OAuthRequest) -> Option<ClientCertificate> {
+        self.section.forwarded_client_certificate.then(|| request.certificate()).flatten()
     }
 
     /// Whether what is presented is of the registered method, and right.

@@ -1,5 +1,6 @@
 //! Errors of the OAuth endpoints (RFC 6749 §5.2), by the codes of the RFCs.
 
+use crate::families::EndedFamily;
 use crate::store::StoreError;
 
 /// Why a client gets no token. What a client is told never depends on what it does not know: an
@@ -16,6 +17,9 @@ pub enum OAuthError {
     /// The grant is over, revoked, or another client's.
     #[error("{0}")]
     InvalidGrant(&'static str),
+    /// A refresh token was presented that ended its login: it is to be reported.
+    #[error("the refresh token was used before: the login has ended")]
+    LoginEnded(Box<EndedFamily>),
     /// The client may not use this grant or endpoint.
     #[error("{0}")]
     UnauthorizedClient(&'static str),
@@ -60,7 +64,7 @@ impl OAuthError {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::InvalidClient(_) => "invalid_client",
-            Self::InvalidGrant(_) => "invalid_grant",
+            Self::InvalidGrant(_) | Self::LoginEnded(_) => "invalid_grant",
             Self::UnauthorizedClient(_) => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope(_) => "invalid_scope",
@@ -72,11 +76,29 @@ impl OAuthError {
         }
     }
 
+    /// The same as the `reason` of a problem (RFC 9457).
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid-request",
+            Self::InvalidClient(_) => "invalid-client",
+            Self::InvalidGrant(_) | Self::LoginEnded(_) => "invalid-grant",
+            Self::UnauthorizedClient(_) => "unauthorized-client",
+            Self::UnsupportedGrantType => "unsupported-grant-type",
+            Self::InvalidScope(_) => "invalid-scope",
+            Self::InvalidTarget(_) => "invalid-target",
+            Self::InvalidDpopProof(_) => "invalid-dpop-proof",
+            Self::UseDpopNonce => "use-dpop-nonce",
+            Self::TooManyFailures(_) | Self::Busy(_) => "temporarily-unavailable",
+            Self::Server(_) => "internal-error",
+        }
+    }
+
     /// The HTTP status of the answer.
     pub fn status(&self) -> u16 {
         match self {
             Self::InvalidRequest(_)
             | Self::InvalidGrant(_)
+            | Self::LoginEnded(_)
             | Self::UnauthorizedClient(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
@@ -97,6 +119,7 @@ impl OAuthError {
             Self::InvalidRequest(_)
             | Self::InvalidClient(_)
             | Self::InvalidGrant(_)
+            | Self::LoginEnded(_)
             | Self::UnauthorizedClient(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)

@@ -77,6 +77,15 @@ impl Form {
     }
 }
 
+/// What stands in JSON elsewhere; what is missing there is missing here.
+impl<'a> FromIterator<(&'a str, Option<String>)> for Form {
+    fn from_iter<I: IntoIterator<Item = (&'a str, Option<String>)>>(members: I) -> Self {
+        let given =
+            |(name, value): (&str, Option<String>)| Some((name.to_owned(), Zeroizing::new(value?)));
+        Self(members.into_iter().filter_map(given).collect())
+    }
+}
+
 const WRONG: OAuthError = OAuthError::InvalidRequest("the body is no form in UTF-8");
 
 /// A name or value as it was before it was put into a form; `None` when it is not UTF-8.

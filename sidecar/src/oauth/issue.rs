@@ -8,6 +8,7 @@ use super::request::OAuthRequest;
 use super::scopes::Scopes;
 use super::{AuthenticatedClient, Event, OAuthError, TokenService};
 use crate::desk::{IssueTokenError, IssuedToken, TokenRequest};
+use crate::store::records::families::Confirmation as FamilyConfirmation;
 
 /// An answer of the token endpoint.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ pub(super) struct TokenBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) refresh_token_expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) issued_token_type: Option<&'a str>,
 }
@@ -55,6 +60,13 @@ impl Confirmation {
     pub(super) fn token_type(&self) -> &'static str {
         // RFC 9449 §5: whoever takes one for the other is refused by the first gate.
         if self.key.is_some() { "DPoP" } else { "Bearer" }
+    }
+
+    /// What a family of refresh tokens is to be bound to, or has been shown.
+    pub(super) fn shown(&self) -> Option<FamilyConfirmation> {
+        let key = self.key.clone().map(FamilyConfirmation::KeyThumbprint);
+        let certificate = || self.certificate.clone();
+        key.or_else(|| certificate().map(FamilyConfirmation::CertificateThumbprint))
     }
 
     /// The claim `cnf`.
@@ -152,7 +164,8 @@ impl TokenService {
         Err(OAuthError::InvalidTarget("the client may not ask for this audience or resource"))
     }
 
-    fn allowed_audiences(&self, client: &AuthenticatedClient) -> Vec<String> {
+    /// What a client may ask for at all.
+    pub(super) fn allowed_audiences(&self, client: &AuthenticatedClient) -> Vec<String> {
         let own = &client.metadata().audiences;
         if own.is_empty() {
             return self.issuer.audiences.iter().map(|audience| audience.0.clone()).collect();

@@ -14,11 +14,13 @@ pub(super) const TOKEN_PATH: &str = "/oauth2/token";
 pub(super) const REVOCATION_PATH: &str = "/oauth2/revoke";
 /// The introspection endpoint.
 pub(super) const INTROSPECTION_PATH: &str = "/oauth2/introspect";
+/// Where users log in at first-party applications.
+pub(super) const LOGIN_PATH: &str = "/auth/login";
+/// Where they log out.
+pub(super) const LOGOUT_PATH: &str = "/auth/logout";
 /// Where clients authenticate.
-pub(super) const CLIENT_ENDPOINTS: [&str; 3] = [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH];
-
-/// The grant types that are answered.
-const GRANTS: [GrantType; 2] = [GrantType::ClientCredentials, GrantType::TokenExchange];
+pub(super) const CLIENT_ENDPOINTS: [&str; 4] =
+    [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH, LOGIN_PATH];
 
 /// Metadata of the authorization server, by the names of RFC 8414 §2.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
@@ -74,7 +76,7 @@ impl TokenService {
             revocation_endpoint: self.endpoint(REVOCATION_PATH),
             introspection_endpoint: self.endpoint(INTROSPECTION_PATH),
             jwks_uri: self.endpoint("/.well-known/jwks.json"),
-            grant_types_supported: GRANTS.iter().map(|grant| grant.word().to_owned()).collect(),
+            grant_types_supported: GrantType::ALL.map(|grant| grant.word().to_owned()).to_vec(),
             response_types_supported: Vec::new(),
             token_endpoint_auth_methods_supported: methods(true),
             token_endpoint_auth_signing_alg_values_supported: algorithms(),

@@ -16,13 +16,17 @@ mod exchange;
 mod form;
 mod introspection;
 mod issue;
+mod login;
+mod logout;
 mod metadata;
 mod own_tokens;
 mod proof;
+mod refresh;
 mod registry;
 mod request;
 mod revocation;
 mod scopes;
+mod session;
 mod token_exchange;
 mod used;
 
@@ -38,16 +42,20 @@ pub use error::{ClientRefusal, OAuthError};
 pub use event::Event;
 pub use form::{Form, MAX_FORM_BYTES};
 pub use issue::TokenAnswer;
+pub use login::LoginRequest;
 pub use metadata::ServerMetadata;
 pub use registry::{
     ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient, OpenOAuthError,
     RotateClientSecret,
 };
 pub use request::OAuthRequest;
+pub use revocation::TokenEnded;
 
+use crate::accounts::Accounts;
 use crate::clock::Clock;
 use crate::config::{IssuerSection, OAuthSection};
 use crate::desk::Desk;
+use crate::families::Families;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::store::records::secrets;
@@ -62,6 +70,8 @@ const FAILURE_PERIOD_SECONDS: u64 = 60;
 pub struct TokenService {
     clock: Clock,
     desk: Arc<Desk>,
+    accounts: Arc<Accounts>,
+    families: Arc<Families>,
     clients: Clients,
     section: OAuthSection,
     issuer: IssuerSection,
@@ -75,6 +85,10 @@ pub struct TokenService {
 pub struct TokenServiceParts {
     /// Keys and records.
     pub desk: Arc<Desk>,
+    /// Users.
+    pub accounts: Arc<Accounts>,
+    /// Families of refresh tokens.
+    pub families: Arc<Families>,
     /// Its own section of the configuration.
     pub section: OAuthSection,
     /// The tokens that are issued.
@@ -95,7 +109,8 @@ impl TokenService {
         clock: Clock,
         random: Random,
     ) -> Result<Self, OpenOAuthError> {
-        let TokenServiceParts { desk, section, issuer, revocation_keep_seconds } = parts;
+        let TokenServiceParts { desk, accounts, families, .. } = parts;
+        let TokenServiceParts { section, issuer, revocation_keep_seconds, .. } = parts;
         let store = Arc::clone(desk.store());
         let name = secrets::DPOP_NONCE_KEY;
         let nonces = registry::secret(&*store, store_keys, name, &clock, random).await?;
@@ -109,6 +124,8 @@ impl TokenService {
         Ok(Self {
             clock,
             desk,
+            accounts,
+            families,
             clients,
             section,
             issuer,
@@ -139,7 +156,7 @@ impl TokenService {
         match grant {
             GrantType::ClientCredentials => self.client_credentials(&client, request).await,
             GrantType::TokenExchange => self.token_exchange(&client, request).await,
-            GrantType::RefreshToken => Err(OAuthError::UnsupportedGrantType),
+            GrantType::RefreshToken => self.refresh(&client, request).await,
         }
     }
 

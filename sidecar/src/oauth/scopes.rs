@@ -40,6 +40,12 @@ impl Scopes {
         self.0.iter().all(|scope| others.0.contains(scope))
     }
 
+    /// Those of these that stand in `others` too.
+    #[must_use]
+    pub(super) fn within(&self, others: &Self) -> Self {
+        self.among(&others.0)
+    }
+
     /// Those of these that are among `allowed`.
     #[must_use]
     pub(super) fn among(&self, allowed: &[String]) -> Self {

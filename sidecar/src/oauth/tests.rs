@@ -4,6 +4,7 @@ mod authentication;
 mod ends;
 mod grants;
 mod proofs;
+mod sessions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,10 +18,15 @@ use wardgate_core::config::{At, Problems, Read as _};
 use wardgate_core::time::UnixSeconds;
 
 use super::{CreatedClient, Form, OAuthError, OAuthRequest, TokenService, TokenServiceParts};
+use crate::accounts::{
+    AccountGround, AccountSettings, Accounts, HashParameters, LoginLimits, PasswordRules,
+};
 use crate::clock::Clock;
-use crate::config::{IssuerSection, OAuthSection};
+use crate::config::{IssuerSection, OAuthSection, RefreshTokensSection};
 use crate::desk::Desk;
+use crate::families::{Families, Ground};
 use crate::keys::{SigningAlgorithm, SigningKey, generate};
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::store::{Embedded, Store};
@@ -32,6 +38,8 @@ pub(super) struct World {
     _directory: tempfile::TempDir,
     pub(super) clock: Clock,
     pub(super) service: TokenService,
+    store: Arc<dyn Store>,
+    keys: StoreKeys,
 }
 
 pub(super) fn object(value: Value) -> Map<String, Value> {
@@ -46,8 +54,14 @@ impl World {
         let path = directory.path().join("store.redb");
         let store = Embedded::open_with(&path, clock.clone(), Random::system()).unwrap();
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
-        let service = service(Arc::new(store), &keys, &clock, section).await;
-        Self { _directory: directory, clock, service }
+        let store: Arc<dyn Store> = Arc::new(store);
+        let service = service(Arc::clone(&store), &keys, &clock, section).await;
+        Self { _directory: directory, clock, service, store, keys }
+    }
+
+    /// A second sidecar on the same store.
+    pub(super) async fn other_sidecar(&self) -> TokenService {
+        service(Arc::clone(&self.store), &self.keys, &self.clock, json!({})).await
     }
 
     pub(super) async fn client(&self, members: Value) -> CreatedClient {
@@ -71,8 +85,8 @@ impl World {
     }
 }
 
-/// A second sidecar on the same store.
-pub(super) async fn service(
+/// A sidecar on a store.
+async fn service(
     store: Arc<dyn Store>,
     keys: &StoreKeys,
     clock: &Clock,
@@ -86,9 +100,58 @@ pub(super) async fn service(
     let section = OAuthSection::read(&section, &At::ROOT, &mut problems).unwrap();
     let random = Random::system();
     let desk = Desk::open(Arc::clone(&store), keys, issuer.clone(), clock.clone(), random).await;
-    let desk = Arc::new(desk.unwrap());
-    let parts = TokenServiceParts { desk, section, issuer, revocation_keep_seconds: 86_400 };
+    let metrics = Arc::new(Metrics::new());
+    let ground = Ground {
+        store: Arc::clone(&store),
+        store_keys: keys.clone(),
+        clock: clock.clone(),
+        random,
+        metrics: Arc::clone(&metrics),
+    };
+    let families = Families::open(ground, ISSUER, RefreshTokensSection::default()).await.unwrap();
+    let parts = TokenServiceParts {
+        desk: Arc::new(desk.unwrap()),
+        accounts: Arc::new(accounts(store, keys, clock, metrics).await),
+        families: Arc::new(families),
+        section,
+        issuer,
+        revocation_keep_seconds: 86_400,
+    };
     TokenService::open(parts, keys, clock.clone(), random).await.unwrap()
+}
+
+/// Users, whose passwords cost as little as they can.
+async fn accounts(
+    store: Arc<dyn Store>,
+    keys: &StoreKeys,
+    clock: &Clock,
+    metrics: Arc<Metrics>,
+) -> Accounts {
+    let ground = AccountGround {
+        store,
+        store_keys: keys.clone(),
+        issuer: ISSUER.to_owned(),
+        clock: clock.clone(),
+        random: Random::system(),
+        metrics,
+        audit: None,
+    };
+    let settings = AccountSettings {
+        parameters: HashParameters::Argon2id { memory_kib: 64, passes: 1, lanes: 1 },
+        at_once: 2,
+        waiting: 64,
+        rules: PasswordRules { min_letters: 8, min_score: 3, for_bcrypt: false, leaked: None },
+        limits: LoginLimits {
+            per_network: 3,
+            per_address: 6,
+            per_account: 10,
+            max_delay_seconds: 900,
+            forget_seconds: 86_400,
+            remember_seconds: 1_000_000,
+        },
+        keep_seconds: 86_400,
+    };
+    Accounts::open(ground, settings).await.unwrap()
 }
 
 /// A request with this form, as of a client without a header.

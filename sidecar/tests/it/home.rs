@@ -1,7 +1,7 @@
 //! A directory as `wardgate init` makes it, and the sidecar that runs in it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -33,6 +33,8 @@ impl Home {
         assert!(made.status.success(), "{made:?}");
         home.edit("127.0.0.1:8180\n\n", "127.0.0.1:0\n\n");
         home.edit("format: text", "format: json");
+        // No proxy stands before it, and tests have limits of their own.
+        home.edit("limits:\n  trusted_proxy_hops: 1\n", "");
         home
     }
 
@@ -65,6 +67,18 @@ impl Home {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that must succeed, with this on its standard input.
+    #[track_caller]
+    pub(crate) fn done_with(&self, arguments: &[&str], input: &[u8]) {
+        let mut command = wardgate();
+        command.args(arguments).env("WARDGATE_CONFIG", self.path("wardgate.yaml"));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
 
     /// Runs a command that must succeed and returns the JSON that it printed.

@@ -26,3 +26,4 @@ mod signing_keys;
 mod social;
 mod store;
 mod token_usage;
+mod users;

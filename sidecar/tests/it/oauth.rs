@@ -189,3 +189,135 @@ fn a_client_is_made_changed_and_removed_with_and_without_a_running_sidecar() {
     let told = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(told.contains("needs `jwks`") && told.contains("go together"), "{told}");
 }
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// A home with alice and a first-party application that has a secret.
+fn with_alice() -> (Home, Sidecar, String) {
+    let home = Home::new();
+    // As cheap as a hash may be.
+    home.edit("log:", "passwords: {argon2_memory_kib: 8192, argon2_passes: 1}\nlog:");
+    let sidecar = home.serve();
+    let asked = ["user", "create", "alice", "--id", "usr_alice", "--role", "viewer"];
+    home.done_with(&asked, format!("{PASSWORD}\n").as_bytes());
+    let arguments = ["client", "create", "--id", "app", "--first-party", "--scope", "read"];
+    let made = home.json(&arguments);
+    (home, sidecar, made["client_secret"].as_str().unwrap().to_owned())
+}
+
+fn post_json(sidecar: &Sidecar, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let headers = [&[("content-type", "application/json")], headers].concat();
+    send(sidecar, path, &headers, body.to_string().as_bytes())
+}
+
+#[test]
+fn a_user_logs_in_stays_logged_in_and_logs_out() {
+    let (home, sidecar, secret) = with_alice();
+    let credentials = format!("Basic {}", STANDARD.encode(format!("app:{secret}")));
+    let headers = [("authorization", &*credentials)];
+    let body = json!({"name": "Alice", "password": PASSWORD, "device": "a phone"});
+    let answer = post_json(&sidecar, "/auth/login", &headers, &body);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    kept_by_nobody(&answer);
+    let first = answer.json();
+    let text = |answer: &Value, name: &str| answer[name].as_str().unwrap().to_owned();
+    let app = Some(("app", &*secret));
+    let refresh = |token: &str| {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        post(&sidecar, "/oauth2/token", app, &form)
+    };
+    let second = refresh(&text(&first, "refresh_token"));
+    assert_eq!(second.status, 200);
+    // The answer was lost: it is given again, byte for byte.
+    assert_eq!(refresh(&text(&first, "refresh_token")).body, second.body);
+    let second = second.json();
+    let sessions = home.json(&["session", "list"]);
+    assert!(sessions.to_string().contains(&text(&first, "session")), "{sessions}");
+    let bearer = format!("Bearer {}", text(&second, "access_token"));
+    let logout = post_json(&sidecar, "/auth/logout", &[("authorization", &bearer)], &json!({}));
+    assert_eq!((logout.status, logout.body.len()), (204, 0));
+    refused(&refresh(&text(&second, "refresh_token")), 400, "invalid_grant");
+    let decisions: Vec<Value> =
+        audit(&home).into_iter().map(|event| event["decision"].clone()).collect();
+    for expected in ["session-begun", "session-ended"] {
+        assert!(decisions.iter().any(|decision| decision == expected), "{decisions:?}");
+    }
+    let log = std::fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
+    for secret in [PASSWORD, &secret, &text(&first, "refresh_token"), &text(&first, "access_token")]
+    {
+        assert!(!log.contains(secret));
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_is_a_problem_with_the_code_of_oauth() {
+    let (_home, sidecar, secret) = with_alice();
+    let check = |body: Value, status: u16, reason: &str| {
+        let answer = post_json(&sidecar, "/auth/login", &[], &body);
+        assert_eq!((answer.status, &answer.json()["reason"]), (status, &json!(reason)), "{body}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    };
+    let right = json!({"name": "alice", "password": PASSWORD});
+    check(right.clone(), 401, "invalid-client");
+    // The secret in the body is for clients that are registered so.
+    let mut by_post = right.clone();
+    by_post["client_id"] = json!("app");
+    by_post["client_secret"] = json!(secret);
+    check(by_post, 401, "invalid-client");
+    check(json!({"name": "alice"}), 400, "malformed");
+    let credentials = format!("Basic {}", STANDARD.encode(format!("app:{secret}")));
+    let headers = [("authorization", &*credentials)];
+    let wrong = json!({"name": "alice", "password": "wrong"});
+    let answer = post_json(&sidecar, "/auth/login", &headers, &wrong);
+    assert_eq!((answer.status, &answer.json()["reason"]), (400, &json!("invalid-grant")));
+    let nobody = json!({"name": "nobody", "password": "wrong"});
+    let other = post_json(&sidecar, "/auth/login", &headers, &nobody);
+    assert_eq!((other.status, &other.body), (answer.status, &answer.body));
+    let nothing = post_json(&sidecar, "/auth/logout", &[], &json!({}));
+    assert_eq!((nothing.status, &nothing.json()["reason"]), (400, &json!("invalid-request")));
+}
+
+#[test]
+fn a_token_that_comes_back_later_ends_the_login_and_is_recorded() {
+    let (home, sidecar, secret) = with_alice();
+    let credentials = format!("Basic {}", STANDARD.encode(format!("app:{secret}")));
+    let headers = [("authorization", &*credentials)];
+    let body = json!({"name": "alice", "password": PASSWORD});
+    let first = post_json(&sidecar, "/auth/login", &headers, &body).json();
+    let app = Some(("app", &*secret));
+    let refresh = |answer: &Value| {
+        let token = answer["refresh_token"].as_str().unwrap();
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        post(&sidecar, "/oauth2/token", app, &form)
+    };
+    // The third use makes the first token one of long ago, whatever the time.
+    let second = refresh(&first).json();
+    let third = refresh(&second).json();
+    refused(&refresh(&first), 400, "invalid_grant");
+    refused(&refresh(&third), 400, "invalid_grant");
+    let reuse = audit(&home).into_iter().find(|event| event["decision"] == "refresh-token-reuse");
+    let reuse = reuse.unwrap();
+    assert_eq!((&reuse["subject"], &reuse["client_id"]), (&json!("usr_alice"), &json!("app")));
+}
+
+#[test]
+fn the_printed_envoy_configuration_routes_to_the_token_service_and_the_first_policy_lets_pass() {
+    let home = Home::new();
+    // Nobody knows the port that a test listens on.
+    let without = home.done(&["envoy", "config"]);
+    assert!(!without.contains("wardgate_token_service"));
+    home.edit("listen: 127.0.0.1:0", "listen: 0.0.0.0:8180");
+    let config = home.done(&["envoy", "config"]);
+    for piece in [
+        "- match: {prefix: \"/oauth2/\"}\n                route: {cluster: wardgate_token_service}",
+        "- match: {path: \"/.well-known/oauth-authorization-server\"}",
+        "socket_address: {address: \"127.0.0.1\", port_value: 8180}",
+    ] {
+        assert!(config.contains(piece), "{config}");
+    }
+    assert!(!config.contains("/metrics"));
+    // The upstream gets what is left.
+    assert!(config.find("/oauth2/") < config.find("match: {prefix: \"/\"}"));
+    let off = home.done(&["envoy", "config", "--no-token-service"]);
+    assert_eq!(off, without);
+}

@@ -10,6 +10,7 @@ mod report;
 mod request;
 mod revocation;
 mod server;
+mod tokens;
 mod wasm;
 mod work;
 
@@ -21,7 +22,7 @@ use clap::Parser;
 /// Measures the gate against Envoy's own filters.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this group: revocation, feed, request, million or wasm.
+    /// Only this group: revocation, feed, tokens, request, million or wasm.
     #[arg(long)]
     only: Option<String>,
     /// Rounds; in each, every bench runs once.
@@ -47,6 +48,9 @@ fn main() -> Result<()> {
     if wanted("feed") && !arguments.native_only {
         outcomes.extend(feed::measure()?);
     }
+    if wanted("tokens") && !arguments.native_only {
+        outcomes.extend(tokens::measure()?);
+    }
     if !process::leave_first_core()? {
         eprintln!("one core only: Envoy and the load share it, and figures will spread");
     }
@@ -62,7 +66,7 @@ fn main() -> Result<()> {
     }
     anyhow::ensure!(
         !outcomes.is_empty(),
-        "no such group; there are: revocation, feed, request, million, wasm"
+        "no such group; there are: revocation, feed, tokens, request, million, wasm"
     );
     report::write_json(&root.join("target/bench/results.json"), &outcomes)?;
     #[expect(clippy::print_stdout, reason = "the table is what was asked for")]

@@ -1,22 +1,38 @@
 //! `apikey import`: looks through the whole file first and names every problem, then imports in
 //! batches. A million lines need a page of memory, and 32 bytes a line to find what stands twice.
 
-mod lines;
-
 use std::collections::HashSet;
 
 use serde::Serialize;
+use serde_json::Value;
 use wardgate_core::feed::Fingerprint;
 
 use crate::cli::arguments::{Format, ImportApiKeys as Asked};
-use crate::cli::input::{Batch, Problems, Progress};
+use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
 use crate::cli::office::{Office, reach};
 use crate::cli::{Failure, loaded, note, show};
 use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
-use lines::Lines;
 
 /// Where batches go.
 const PATH: &str = "/admin/v1/api-key-imports";
+
+/// The columns of CSV.
+const COLUMNS: Columns = Columns {
+    lists: &["roles", "scopes", "networks"],
+    texts: &[
+        "name",
+        "sha256",
+        "prefix",
+        "environment",
+        "issuer",
+        "subject",
+        "description",
+        "last_four",
+    ],
+    numbers: &["expires_at"],
+    truths: &[],
+    required: &["name", "sha256"],
+};
 
 /// What became of the file.
 #[derive(Debug, Default, Serialize)]
@@ -51,15 +67,24 @@ pub(super) async fn run(asked: &Asked) -> Result<(), Failure> {
     if problems.count == 0 { Ok(()) } else { Err(problems.failure("these keys were not imported")) }
 }
 
+/// The key of a line; what keys begin with is said for all that do not say it.
+fn key(mut record: Value, asked: &Asked) -> Result<ImportApiKey, String> {
+    if let (Some(members), Some(prefix)) = (record.as_object_mut(), &asked.prefix) {
+        members.entry("prefix").or_insert_with(|| prefix.as_str().into());
+    }
+    serde_json::from_value(record).map_err(|error| error.to_string())
+}
+
 /// Checks every line. Nothing is imported from a file with a problem.
 fn look_through(asked: &Asked) -> Result<u64, Failure> {
     let mut problems = Problems::default();
     let (mut keys, mut names) = (HashSet::new(), HashSet::new());
     let mut total = 0_u64;
-    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
-    while let Some((line, read)) = lines.next()? {
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    while let Some((line, read)) = records.next()? {
         total = total.saturating_add(1);
-        let checked = read.and_then(|key| {
+        let checked = read.and_then(|record| {
+            let key = key(record, asked)?;
             let sha256 = key.check().map_err(|error| error.to_string())?;
             Ok((Fingerprint::of_imported_api_key(&sha256), Fingerprint::of_api_key(&key.name)))
         });
@@ -87,15 +112,15 @@ async fn import(
     total: u64,
 ) -> Result<(Summary, Problems), Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut lines = Lines::open(&asked.file, asked.prefix.as_deref())?;
-    let mut batch = Batch::new(MAX_IMPORT_BATCH, lines::MAX_LINE_BYTES);
+    let mut records = Records::open(&asked.file, &COLUMNS)?;
+    let mut batch = Batch::new(MAX_IMPORT_BATCH, MAX_LINE_BYTES);
     let (mut done, mut progress) = (0_u64, Progress::new());
     loop {
-        let next = lines.next()?;
+        let next = records.next()?;
         let ended = next.is_none();
         if let Some((line, read)) = next {
             // Checked before; a file that changed meanwhile is told of.
-            match read {
+            match read.and_then(|record| key(record, asked)) {
                 Ok(key) => batch.add(line, key),
                 Err(problem) => problems.add(line, &problem),
             }

@@ -288,7 +288,7 @@ fn rate_limit(text: &str) -> Result<(u64, u64), &'static str> {
     Ok((requests.parse().map_err(|_| wrong)?, seconds.parse().map_err(|_| wrong)?))
 }
 
-fn pair(text: &str) -> Result<(String, String), &'static str> {
+pub(super) fn pair(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=TEXT")?;
     Ok((name.to_owned(), value.to_owned()))
 }

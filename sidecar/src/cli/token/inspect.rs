@@ -1,11 +1,20 @@
 //! `token inspect`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::cli::arguments::{Format, InspectToken as Asked};
 use crate::cli::office::{Office, reach};
-use crate::cli::{Failure, loaded, note, revocation, show};
-use crate::desk::{InspectToken, JwtInspection, TokenInspection, Verdict};
+use crate::cli::{Failure, loaded, note, revocation, serve, show};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::desk::{
+    Desk, InspectToken, JwtInspection, TokenInspection, Verdict, inspect_refresh_token,
+};
+use crate::families::FamilyView;
+use crate::metrics::Metrics;
+use crate::random::Random;
 
 /// Claims that are times, in seconds since the epoch (RFC 7519 §4.1, OIDC Core §2).
 const TIMES: [&str; 5] = ["exp", "iat", "nbf", "auth_time", "updated_at"];
@@ -15,10 +24,7 @@ pub(super) async fn run(asked: Asked) -> Result<(), Failure> {
     let wanted = InspectToken { token: revocation::token_text(asked.token)? };
     let inspection: TokenInspection = match reach(&loaded).await? {
         Office::Running(admin) => admin.post("/admin/v1/tokens/inspect", &wanted).await?,
-        Office::Direct(desk) => {
-            note("keys that other issuers publish are known to a running sidecar only");
-            desk.inspect_token(&wanted, &loaded.policy, &[]).await.map_err(Failure::failed)?
-        }
+        Office::Direct(desk) => direct(&loaded, &desk, &wanted).await?,
     };
     if asked.output.output == Format::Json {
         return show::json(&inspection);
@@ -30,11 +36,48 @@ pub(super) async fn run(asked: Asked) -> Result<(), Failure> {
             ("id", id.clone()),
             ("see", format!("wardgate apikey show {id}")),
         ]),
+        TokenInspection::RefreshToken { session: Some(session), .. } => show_session(&session),
+        TokenInspection::RefreshToken { session: None, .. } => show::pairs(&[
+            ("kind", "refresh token".to_owned()),
+            ("usable", "no: it was used, has ended, or was not made here".to_owned()),
+        ]),
         TokenInspection::Unknown { verdict } => show::pairs(&[
             ("kind", "no token that is known here".to_owned()),
             ("filter", filter(&verdict)),
         ]),
     }
+}
+
+async fn direct(
+    loaded: &Loaded,
+    desk: &Desk,
+    wanted: &InspectToken,
+) -> Result<TokenInspection, Failure> {
+    let (time, metrics) = ((&Clock::system(), Random::system()), Arc::new(Metrics::new()));
+    let families = serve::families(loaded, desk, time, &metrics).await?;
+    let refresh_token = inspect_refresh_token(&families, wanted).await.map_err(Failure::failed)?;
+    if let Some(inspection) = refresh_token {
+        return Ok(inspection);
+    }
+    note("keys that other issuers publish are known to a running sidecar only");
+    desk.inspect_token(wanted, &loaded.policy, &[]).await.map_err(Failure::failed)
+}
+
+fn show_session(session: &FamilyView) -> Result<(), Failure> {
+    let bound = if session.is_bound { "yes" } else { "no" };
+    show::pairs(&[
+        ("kind", "refresh token".to_owned()),
+        ("usable", "yes, by its client".to_owned()),
+        ("session", session.id.clone()),
+        ("subject", session.subject.clone()),
+        ("client", session.client_id.clone()),
+        ("scope", session.scope.clone().unwrap_or_else(|| "-".to_owned())),
+        ("bound to a key", bound.to_owned()),
+        ("begun", show::time(session.begun_at)),
+        ("used", show::time(session.used_at)),
+        ("expires", show::time(session.expires_at)),
+        ("ends at the latest", show::time(session.ends_at)),
+    ])
 }
 
 fn show_jwt(jwt: &JwtInspection) -> Result<(), Failure> {

@@ -5,9 +5,13 @@ use wardgate_core::wire::IssuerKeySet;
 use zeroize::Zeroizing;
 
 use super::super::tests::open;
-use super::{InspectToken, JwtInspection, Signature, TokenInspection};
+use super::{InspectToken, JwtInspection, Signature, TokenInspection, inspect_refresh_token};
+use crate::config::RefreshTokensSection;
 use crate::desk::{CreateApiKey, Desk, RotateSigningKeys, TokenRequest};
+use crate::families::{EndCause, Families, Ground, NewFamily};
 use crate::keys::{KeyState, SigningAlgorithm, SigningKey, generate};
+use crate::metrics::Metrics;
+use crate::random::Random;
 
 const ISSUER: &str = "https://auth.example.com";
 const OTHER: &str = "https://other.example.com";
@@ -155,4 +159,41 @@ async fn an_api_key_is_named_by_its_id_and_not_shown() {
     let seen = inspect(&desk, &created.api_key, &[]).await;
     let shown = serde_json::to_value(&seen).unwrap();
     assert_eq!(shown, json!({"kind": "api_key", "id": created.view.id}));
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_shown_by_its_session_while_it_can_be_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let desk = open(directory.path()).await;
+    let ground = Ground {
+        store: Arc::clone(desk.store()),
+        store_keys: desk.store_keys.clone(),
+        clock: desk.clock.clone(),
+        random: Random::system(),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let families = Families::open(ground, ISSUER, RefreshTokensSection::default()).await.unwrap();
+    let new = NewFamily {
+        subject: "alice".to_owned(),
+        client_id: "app".to_owned(),
+        ..NewFamily::default()
+    };
+    let begun = families.begin(new).await.unwrap();
+    let inspect = async |token: &str| {
+        let asked = InspectToken { token: Zeroizing::new(token.to_owned()) };
+        let seen = inspect_refresh_token(&families, &asked).await.unwrap();
+        seen.map(|seen| serde_json::to_value(&seen).unwrap())
+    };
+    let seen = inspect(&format!(" {} ", &*begun.refresh_token)).await.unwrap();
+    assert_eq!((&seen["kind"], &seen["usable"]), (&json!("refresh_token"), &json!(true)));
+    assert_eq!(
+        (&seen["session"]["id"], &seen["session"]["subject"]),
+        (&json!(begun.family.id), &json!("alice"))
+    );
+    assert!(!seen.to_string().contains(&*begun.refresh_token));
+    let unusable = Some(json!({"kind": "refresh_token", "usable": false}));
+    assert_eq!(inspect("wgr_made-up").await, unusable);
+    families.end(&begun.family.id, EndCause::Administrator, None).await.unwrap();
+    assert_eq!(inspect(&begun.refresh_token).await, unusable);
+    assert_eq!(inspect("eyJ.x.y").await, None);
 }

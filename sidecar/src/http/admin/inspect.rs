@@ -8,7 +8,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use serde_json::Value;
 
 use crate::app::App;
-use crate::desk::{InspectToken, RevokeError, TokenInspection};
+use crate::desk::{InspectToken, RevokeError, TokenInspection, inspect_refresh_token};
 use crate::http::endpoint::{self, Endpoint, Requirement};
 use crate::http::extract;
 use crate::http::problem::Problem;
@@ -35,6 +35,10 @@ async fn inspect(
     extract::Json(asked): extract::Json<InspectToken>,
 ) -> Result<Shown, Problem> {
     let failed = |error: StoreError| Problem::from(RevokeError::from(error));
+    let refresh_token = inspect_refresh_token(&app.families, &asked).await.map_err(failed)?;
+    if let Some(inspection) = refresh_token {
+        return Ok((NO_STORE, Json(inspection)));
+    }
     let served = app.policy.current().await.map_err(failed)?;
     let policy = Value::Object(served.document);
     let others = app.issuers.key_sets().await.map_err(failed)?;

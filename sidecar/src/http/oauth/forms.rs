@@ -20,7 +20,7 @@ pub(in crate::http) struct ClientCredentials {
 
 /// What is asked of the token endpoint.
 #[derive(JsonSchema)]
-pub(super) struct Token {
+pub(in crate::http) struct Token {
     /// `client_credentials`, `refresh_token`, or
     /// `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
@@ -30,6 +30,8 @@ pub(super) struct Token {
     audience: Option<String>,
     /// The same (RFC 8707); may be repeated.
     resource: Option<String>,
+    /// The refresh token (RFC 6749 §6).
+    refresh_token: Option<String>,
     /// The token that is exchanged (RFC 8693).
     subject_token: Option<String>,
     /// Its type.
@@ -46,7 +48,7 @@ pub(super) struct Token {
 
 /// A token that is ended or asked about.
 #[derive(JsonSchema)]
-pub(super) struct OneToken {
+pub(in crate::http) struct OneToken {
     /// The token.
     token: String,
     /// What it is, as far as the client knows; not needed.
@@ -57,7 +59,7 @@ pub(super) struct OneToken {
 
 /// An answer of the token endpoint (RFC 6749 §5.1, RFC 8693 §2.2.1).
 #[derive(JsonSchema)]
-pub(super) struct TokenAnswer {
+pub(in crate::http) struct TokenAnswer {
     /// The token.
     access_token: String,
     /// `Bearer` or `DPoP`.
@@ -67,6 +69,12 @@ pub(super) struct TokenAnswer {
     /// What to get the next one with.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    /// In how many seconds that ends if nobody uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token_expires_in: Option<u64>,
+    /// The login: the `sid` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
     /// Its scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
@@ -77,7 +85,7 @@ pub(super) struct TokenAnswer {
 
 /// What a token says (RFC 7662 §2.2).
 #[derive(JsonSchema)]
-pub(super) struct Introspection {
+pub(in crate::http) struct Introspection {
     /// Whether it stands.
     active: bool,
     /// `Bearer` or `DPoP`.

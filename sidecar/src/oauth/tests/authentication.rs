@@ -87,6 +87,26 @@ async fn an_assertion_gets_its_client_in_once_even_when_it_comes_twice_at_once()
 }
 
 #[tokio::test]
+async fn of_two_sidecars_one_takes_an_assertion_and_one_a_proof() {
+    let world = World::new(json!({})).await;
+    let other = world.other_sidecar().await;
+    let key = ClientKey::new();
+    let method = "private_key_jwt";
+    let job = json!({"client_id": "job", "token_endpoint_auth_method": method, "jwks": key.jwks()});
+    world.client(job).await;
+    let kind = ("client_assertion_type", JWT_BEARER);
+    let assertion = key.assertion("job", "1");
+    let asked = form(&[OWN, kind, ("client_assertion", &assertion)]);
+    let secret = world.client(json!({"client_id": "a"})).await;
+    let proof = super::proofs::ProofKey::new().proof("/oauth2/token", "1", json!({}));
+    let bound = form(&[OWN]).by_secret(&secret).with_proof(&proof);
+    for asked in [asked, bound] {
+        let (one, two) = tokio::join!(world.service.token(&asked), other.token(&asked));
+        assert_eq!([one.is_ok(), two.is_ok()].iter().filter(|taken| **taken).count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn certificates_are_believed_only_where_the_configuration_says_so() {
     let hash = "ab".repeat(32);
     let thumbprint = wardgate_core::base64url::encode(&[0xab; 32]);

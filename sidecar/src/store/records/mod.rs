@@ -8,12 +8,14 @@ pub(in crate::store) mod sealed;
 pub mod secrets;
 pub mod signing_keys;
 pub mod social_tokens;
+pub mod users;
 
 pub use api_keys::StoredApiKey;
 pub use clients::{StoredClient, StoredClientSecret};
 pub use families::StoredFamily;
 pub use revocations::{StandingRevocation, StoredRevocation};
 pub use signing_keys::{StandingKey, StoredSigningKey};
+pub use users::StoredUser;
 
 use super::{Store, StoreError, Table, Transaction};
 

@@ -16,13 +16,14 @@ fn places(table: Table) -> &'static [&'static str] {
         // The last answer, which a client that lost it may ask for again.
         Table::Families => &["/answer"],
         Table::SocialTokens => &["/sealed"],
+        // The hash of the password.
+        Table::Users => &["/password/sealed"],
         Table::ApiKeyNames
         | Table::Revocations
         | Table::Usage
         | Table::Roles
         | Table::Documents
         | Table::RateLimits
-        | Table::Users
         | Table::UserNames
         | Table::Clients
         | Table::Used

@@ -10,6 +10,9 @@ pub const DPOP_NONCE_KEY: &str = "dpop_nonce_key";
 /// The key of the digests of clients' secrets.
 pub const CLIENT_SECRET_DIGEST_KEY: &str = "client_secret_digest_key";
 
+/// The key of the digests that failed logins are counted under.
+pub const LOGIN_DIGEST_KEY: &str = "login_digest_key";
+
 /// The key of the tags and digests of refresh tokens.
 pub const REFRESH_TOKEN_KEY: &str = "refresh_token_key";
 
