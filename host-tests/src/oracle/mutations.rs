@@ -286,28 +286,30 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             wardgate_core::token::ecdsa_der(&raw).unwrap_or(raw)
         });
     }),
+    // Not the last one: its unused bits are a mutation of their own, or they would be met by chance.
     mutation("one letter of the header", |draft, _| {
         draft.cuts.push(|text, random| {
             let (first, _) = dots(&text);
-            change_letter(text, 0, first, random)
+            change_letter(text, 0, first.saturating_sub(1), random)
         });
     }),
     mutation("one letter of the payload", |draft, _| {
         draft.cuts.push(|text, random| {
             let (first, last) = dots(&text);
-            change_letter(text, first + 1, last, random)
+            change_letter(text, first + 1, last.saturating_sub(1), random)
         });
     }),
     mutation("one letter of the signature", |draft, _| {
         draft.cuts.push(|text, random| {
-            let (from, to) = (dots(&text).1 + 1, text.len());
+            let (from, to) = (dots(&text).1 + 1, text.len().saturating_sub(1));
             change_letter(text, from, to, random)
         });
     }),
-    mutation("last letter of the signature", |draft, _| {
+    mutation("last letter of a part", |draft, _| {
         draft.cuts.push(|text, random| {
-            let length = text.len();
-            change_letter(text, length.saturating_sub(1), length, random)
+            let (first, last) = dots(&text);
+            let end = random.pick(&[first, last, text.len()]);
+            change_letter(text, end.saturating_sub(1), end, random)
         });
     }),
     mutation("padding", |draft, random| {
@@ -325,6 +327,8 @@ pub(super) const MUTATIONS: &[Mutation] = &[
             |text, _| format!(" {text}"),
             |text, _| format!("{text}\n"),
             |text, _| text.replacen('.', ". ", 1),
+            // As many as leave the length of the part a sum of whole bytes.
+            |text, _| text.replacen('.', ".    ", 1),
         ]));
     }),
     mutation("more or fewer parts", |draft, random| {
