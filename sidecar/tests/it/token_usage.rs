@@ -27,10 +27,9 @@ fn what_is_issued_used_and_denied_is_counted_by_client_user_type_and_day() {
     let body = json!({"incarnation": "vm1", "events": [permit, deny]});
     assert_eq!(Filter::of(&home).ask("POST", AUDIT_PATH, &body).status, 200);
     let row = |name: &str, kind: &str, counts: [u64; 4]| {
-        let [issued, used, refreshed, denied] = counts;
         json!({
-            "name": name, "token_type": kind,
-            "issued": issued, "used": used, "refreshed": refreshed, "denied": denied,
+            "name": name, "token_type": kind, "issued": counts[0], "used": counts[1],
+            "refreshed": counts[2], "denied": counts[3],
         })
     };
     let usage = |by: &str| home.json(&["token", "usage", "--by", by, "--days", "2"]);

@@ -38,7 +38,7 @@ fn issued<'a>(client: &'a str, subject: &'a str, at: u64) -> TokenUse<'a> {
         client_id: Some(client),
         issuer: Some(ISSUER),
         subject: Some(subject),
-        at_milliseconds: at * 1000,
+        at_milliseconds: at.saturating_mul(1000),
     }
 }
 
