@@ -8,6 +8,7 @@ pub mod mesh;
 pub mod network;
 pub mod oracle;
 pub mod python;
+pub mod schemathesis;
 pub mod soak;
 pub mod upstream;
 #[cfg(feature = "wasm-host")]

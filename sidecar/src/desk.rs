@@ -6,6 +6,7 @@ mod inspect;
 pub(crate) mod revocations;
 mod signing_keys;
 mod tokens;
+mod usage;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
 use crate::store::records::secrets;
 use crate::store::{Store, StoreError, StoreStat};
+use crate::usage::UsageRecorder;
 
 /// Store, keys and settings behind every answer.
 pub struct Desk {
@@ -48,6 +50,7 @@ pub struct Desk {
     issuer: IssuerSection,
     api_keys: ApiKeysSection,
     store_keys: StoreKeys,
+    usage: Option<Arc<UsageRecorder>>,
 }
 
 /// Why the desk cannot be opened.
@@ -101,7 +104,17 @@ impl Desk {
         let digest_key = store_keys.open(context, &stands)?;
         let keys = KeyRing::new(SigningKeysSection::default().schedule());
         let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
-        let desk = Self { clock, random, store, keys, digest_key, issuer, api_keys, store_keys };
+        let desk = Self {
+            clock,
+            random,
+            store,
+            keys,
+            digest_key,
+            issuer,
+            api_keys,
+            store_keys,
+            usage: None,
+        };
         desk.make_first_signing_keys().await?;
         desk.refresh_signing_keys().await?;
         Ok(desk)

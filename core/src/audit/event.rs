@@ -35,6 +35,8 @@ pub struct Event<'a> {
     pub issuer: Option<&'a str>,
     /// Subject of the principal.
     pub subject: Option<&'a str>,
+    /// The client that the token was issued to.
+    pub client_id: Option<&'a str>,
     /// `jti` of the token, or id of the API key.
     pub credential_id: Option<&'a str>,
     /// Whether an API key was shown with the secret that it had before its last rotation: written
@@ -77,6 +79,7 @@ impl Event<'_> {
             ("route", self.route.map(str::as_bytes)),
             ("issuer", self.issuer.map(str::as_bytes)),
             ("subject", self.subject.map(str::as_bytes)),
+            ("client_id", self.client_id.map(str::as_bytes)),
             ("credential_id", self.credential_id.map(str::as_bytes)),
             ("request_id", Some(self.request_id).filter(|id| !id.is_empty())),
             ("source_address", self.source_address),
@@ -167,6 +170,7 @@ mod tests {
             auth: "jwt",
             issuer: Some("https://issuer"),
             subject: Some(subject),
+            client_id: None,
             credential_id: None,
             request_id: b"",
             source_address: None,

@@ -37,6 +37,8 @@ pub struct Principal {
     pub issuer: Option<String>,
     /// The subject at the issuer.
     pub subject: Option<String>,
+    /// The client that the token was issued to: its `client_id` or, failing that, its `azp`.
+    pub client_id: Option<String>,
     /// `jti` of the token, or id of the API key: what to revoke.
     pub credential_id: Option<String>,
     /// Whether it was authenticated by the secret that an API key had before its last rotation.
@@ -58,6 +60,7 @@ impl Principal {
             auth,
             issuer: None,
             subject: None,
+            client_id: None,
             credential_id: None,
             previous_secret: false,
             rate_limit: None,
@@ -72,6 +75,7 @@ impl Principal {
             auth: AuthKind::Jwt,
             issuer: Some(token.issuer().to_owned()),
             subject: Some(token.subject().to_owned()),
+            client_id: token.client_id().map(str::to_owned),
             credential_id: token.token_id().map(str::to_owned),
             previous_secret: false,
             rate_limit: None,
@@ -91,6 +95,7 @@ impl Principal {
             auth: AuthKind::ApiKey,
             issuer: record.issuer.clone(),
             subject: Some(record.subject.clone().unwrap_or_else(own_name)),
+            client_id: None,
             credential_id: Some(record.id.clone()),
             previous_secret: false,
             rate_limit: record.rate_limit,
@@ -103,7 +108,7 @@ impl Principal {
 
     /// About how many bytes of memory it holds.
     pub fn memory_bytes(&self) -> usize {
-        let texts = [&self.issuer, &self.subject, &self.credential_id];
+        let texts = [&self.issuer, &self.subject, &self.client_id, &self.credential_id];
         let texts: usize = texts.into_iter().flatten().map(String::len).sum();
         let headers: usize = self
             .headers

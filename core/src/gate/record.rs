@@ -70,6 +70,7 @@ impl Gate {
             auth: principal.map_or("none", |principal| principal.auth.word()),
             issuer: principal.and_then(|principal| principal.issuer.as_deref()),
             subject: principal.and_then(|principal| principal.subject.as_deref()),
+            client_id: principal.and_then(|principal| principal.client_id.as_deref()),
             credential_id: principal.and_then(|principal| principal.credential_id.as_deref()),
             previous_secret: principal.is_some_and(|principal| principal.previous_secret),
             request_id: case.intake.request_id,

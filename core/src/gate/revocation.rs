@@ -82,7 +82,6 @@ pub fn revocation_targets(
     let issuer = || token.issuer().to_owned();
     let claim = |name: &str| token.claims().get(name).and_then(|value| value.as_str());
     let digest = digest::digest(&digest::SHA256, unverified.signing_input());
-    let client = claim("client_id").or_else(|| claim("azp"));
     let targets: [Option<RevocationTarget>; Marks::MOST] = [
         Some(RevocationTarget::TokenDigest { digest: base64url::encode(digest.as_ref()) }),
         token
@@ -93,7 +92,9 @@ pub fn revocation_targets(
             session: session.to_owned(),
         }),
         Some(subject(token.issuer(), token.subject())),
-        client.map(|id| RevocationTarget::Client { issuer: issuer(), client_id: id.to_owned() }),
+        token
+            .client_id()
+            .map(|id| RevocationTarget::Client { issuer: issuer(), client_id: id.to_owned() }),
         token
             .key_id()
             .map(|id| RevocationTarget::SigningKey { issuer: issuer(), key_id: id.to_owned() }),

@@ -83,6 +83,13 @@ impl VerifiedToken {
         &self.claims.all
     }
 
+    /// The client that it was issued to: `client_id` (RFC 9068 §2.2) or, failing that, `azp`
+    /// (`OpenID` Connect Core §2).
+    pub fn client_id(&self) -> Option<&str> {
+        let claim = |name: &str| self.claims.all.get(name).and_then(Value::as_str);
+        claim("client_id").or_else(|| claim("azp"))
+    }
+
     /// `iss`.
     pub fn issuer(&self) -> &str {
         &self.claims.issuer

@@ -67,8 +67,10 @@ pub struct PreviousApiKey {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RateLimitRecord {
     /// So many times in each period.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 1_000_000_000)))]
     pub requests: u64,
     /// The period, in seconds.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 2_678_400)))]
     pub period_seconds: u64,
 }
 
@@ -91,6 +93,7 @@ pub enum ApiKeyState {
 #[serde(deny_unknown_fields)]
 pub struct AuditBatch {
     /// Random name of the VM incarnation that numbers these events from 1.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[A-Za-z0-9_-]{1,64}$")))]
     pub incarnation: String,
     /// The events; each has its `sequence`.
     pub events: Vec<Map<String, Value>>,

@@ -11,6 +11,7 @@ pub const RATE_LEASES_PATH: &str = "/internal/v1/rate-leases";
 #[serde(deny_unknown_fields)]
 pub struct RateLeases {
     /// One for each account, [`crate::rate_limit::MAX_ASKS`] at most.
+    #[cfg_attr(feature = "schema", schemars(length(max = 256)))]
     pub asks: Vec<RateAsk>,
 }
 
@@ -20,6 +21,7 @@ pub struct RateLeases {
 #[serde(deny_unknown_fields)]
 pub struct RateAsk {
     /// The account: 16 bytes as base64url. A keyed hash; the sidecar learns no names from it.
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")))]
     pub account: String,
     /// Nanoseconds that one request of the limit is paid for by.
     pub interval_nanoseconds: u64,

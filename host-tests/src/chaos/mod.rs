@@ -34,8 +34,9 @@ const MAX_STALE_SECONDS: u64 = 6;
 /// the bench measures, far less than any deadline that could hide a lost change.
 const LAG: Duration = Duration::from_millis(1500);
 /// Until the last effect of a repair is over: a poll that nobody answers ends after five seconds, an
-/// election after about four, and a gate asks again within two.
-const HEALING: Duration = Duration::from_secs(9);
+/// election after about four, and a gate asks again within two; and a process takes seconds to start
+/// where ten others want the same core.
+const HEALING: Duration = Duration::from_secs(15);
 /// Credentials that nobody has revoked yet.
 const GOOD: usize = 25;
 /// Between two revocations.

@@ -31,6 +31,7 @@ mod oauth_clients;
 mod oauth_support;
 mod oracle;
 mod policy_files;
+mod schemathesis;
 mod services;
 mod tidy;
 mod wasm_abi;

@@ -5,6 +5,7 @@ mod client;
 mod keys;
 mod session;
 mod token;
+mod usage;
 mod user;
 
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub(super) use client::{
 pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
 pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
+pub(super) use usage::{UsageBy, UsageOfTokens};
 pub(super) use user::{
     ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
 };

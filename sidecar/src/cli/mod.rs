@@ -16,6 +16,7 @@ mod session;
 mod show;
 mod store;
 mod token;
+mod token_usage;
 mod user;
 
 use std::fmt;

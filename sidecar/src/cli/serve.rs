@@ -100,12 +100,13 @@ async fn open(
     // The store comes first: it knows whether another sidecar runs.
     let store = store::open(&loaded.store).await.map_err(Failure::Store)?;
     let issuer = config.issuer.clone();
+    let metrics = Arc::new(Metrics::new());
+    let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
     let desk =
         Desk::open(Arc::clone(&store), &loaded.store_keys, issuer, clock.clone(), random).await;
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = desk.with_signing_keys(&config.signing_keys);
-    let desk = Arc::new(desk);
-    let metrics = Arc::new(Metrics::new());
+    let desk = Arc::new(desk.with_usage(Arc::clone(&usage)));
     let families = Arc::new(families(loaded, &desk, (&clock, random), &metrics).await?);
     let social = social_vault(loaded, &desk, (&clock, random))?;
     let ledger = match loaded.store {
@@ -115,7 +116,6 @@ async fn open(
     let public_limit = public_limit(config, clock.clone(), random)?;
     let live = Arc::new(live(loaded, &desk, (&clock, random), &metrics)?);
     let feed = Feed::new(store, &config.feed, clock.clone(), Arc::clone(&metrics));
-    let usage = Arc::new(UsageRecorder::new(&config.usage, clock.clone(), &metrics));
     let (notify, notices) = (loaded.notify.clone(), Arc::clone(&metrics));
     let notifier = Notifier::start(notify, clock.clone(), random, notices, stopped);
     let file = loaded.resolve(&config.audit.file);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::{Format, IssueToken, Token};
 use super::office::{Office, reach};
-use super::{Failure, loaded, print, revocation, runtime, show};
+use super::{Failure, loaded, print, revocation, runtime, show, token_usage};
 use crate::desk::{IssuedToken, TokenRequest};
 
 pub(super) fn run(token: Token) -> Result<(), Failure> {
@@ -14,6 +14,7 @@ pub(super) fn run(token: Token) -> Result<(), Failure> {
         Token::Issue(asked) => runtime()?.block_on(issue(asked)),
         Token::Inspect(asked) => runtime()?.block_on(inspect::run(asked)),
         Token::Revoke(asked) => runtime()?.block_on(revocation::revoke(asked)),
+        Token::Usage(asked) => runtime()?.block_on(token_usage::run(&asked)),
     }
 }
 

@@ -25,7 +25,7 @@ section! {
 }
 
 section! {
-    /// The counts of how API keys are used.
+    /// The counts of how API keys and tokens are used.
     pub struct UsageSection = "usage" {
         /// How long the counts of a day are kept, in days.
         pub keep_days: Bounded<1, 3660>, default(Bounded(90), 90);

@@ -50,7 +50,7 @@ section! {
         pub audit: AuditSection, required;
         /// The life of API keys.
         pub api_keys: ApiKeysSection, default(ApiKeysSection::default(), {});
-        /// The counts of how API keys are used.
+        /// The counts of how API keys and tokens are used.
         pub usage: UsageSection, default(UsageSection::default(), {});
         /// Passwords of users.
         pub passwords: PasswordsSection, default(PasswordsSection::default(), {});

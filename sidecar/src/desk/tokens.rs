@@ -22,6 +22,7 @@ const MAX_TEXT_BYTES: usize = 1024;
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// The `sub`.
+    #[schemars(length(min = 1, max = 1024))]
     pub subject: String,
     /// The `aud`; the `issuer.audiences` of the configuration when empty.
     #[serde(default)]
@@ -31,6 +32,7 @@ pub struct TokenRequest {
     pub algorithm: Option<String>,
     /// Seconds from now to `exp`; negative for a token that has expired, to test with.
     #[serde(default)]
+    #[schemars(range(min = -86_400, max = 86_400))]
     pub expires_in_seconds: Option<i64>,
     /// The `roles`.
     #[serde(default)]
@@ -93,6 +95,7 @@ impl Desk {
         let claims = self.claims(asked, expires_in, &jti, now)?;
         // RFC 9068 §2.1: the type keeps an access token from being taken for another kind of JWT.
         let access_token = self.signing_keys().sign(algorithm, "at+jwt", &claims, now)?;
+        self.count_issued(&claims);
         Ok(IssuedToken {
             access_token,
             token_type: "Bearer".to_owned(),

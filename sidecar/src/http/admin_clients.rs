@@ -49,7 +49,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .runs(show),
         invalid(endpoint::patch(one, admin, "Changes members of an OAuth client (RFC 7396)."))
             .parameter("client_id", CLIENT_ID)
-            .json::<ClientMetadata>()
+            .merge_patch::<ClientMetadata>()
             .answers::<ClientView>(StatusCode::OK, "The client as it is now.")
             .fails(StatusCode::NOT_FOUND, UNKNOWN)
             .fails(StatusCode::CONFLICT, &["changed"])

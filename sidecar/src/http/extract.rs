@@ -87,5 +87,30 @@ pub(super) async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // Serde reads a list as the members of a struct, one after the other; nobody means that.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::malformed("the body: expected an object, found a list"));
+    }
     serde_json::from_slice(body).map_err(|error| Problem::malformed(format!("the body: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::parse;
+
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(default)]
+    struct Asked {
+        count: u64,
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        assert_eq!(parse::<Asked>(b" {}").ok(), Some(Asked { count: 0 }));
+        for list in ["[]", " [1]"] {
+            assert!(parse::<Asked>(list.as_bytes()).is_err(), "{list}");
+        }
+    }
 }

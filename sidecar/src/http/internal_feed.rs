@@ -62,12 +62,15 @@ struct FeedQuery {
 #[serde(deny_unknown_fields)]
 struct BucketsQuery {
     /// `revocations` or `api_keys`.
+    #[schemars(regex(pattern = "^(revocations|api_keys)$"))]
     table: String,
     /// The layout.
+    #[schemars(range(min = 6, max = 22))]
     bits: u8,
     /// The first bucket wanted.
     first: u32,
     /// The loading to seal for.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$"))]
     image: String,
     /// Where the loading began.
     cursor: String,

@@ -7,6 +7,7 @@ mod admin_policy;
 mod admin_revocations;
 mod admin_sessions;
 mod admin_social;
+mod admin_usage;
 mod admin_users;
 mod auth;
 mod body;
@@ -67,6 +68,7 @@ fn endpoints() -> Vec<Endpoint> {
         admin_sessions::endpoints(),
         admin_social::endpoints(),
         social::endpoints(),
+        admin_usage::endpoints(),
         admin_users::endpoints(),
     ]
     .into_iter()

@@ -1,11 +1,13 @@
 //! What is at rest: the counts of a key and day under `<id>/<day>`, which end after some time, and
-//! the last use of a key under `<id>`, which stays as long as the key.
+//! the last use of a key under `<id>`, which stays as long as the key. The counts of tokens of a day
+//! stand under `(tokens)/<day>/<side>`, which is like no id of a key, and end as well.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
 use super::tally::Tally;
+use super::tokens::Names;
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// When a key was last used, and from where.
@@ -22,6 +24,46 @@ pub struct LastUse {
 pub(super) enum Addition {
     Day(Tally),
     Last(LastUse),
+    Tokens(Names),
+}
+
+/// What the counts of tokens are kept by.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) enum Side {
+    /// The client that they were issued to.
+    Client,
+    /// The user whose they are.
+    User,
+}
+
+impl Side {
+    pub(super) const ALL: [Self; 2] = [Self::Client, Self::User];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::User => "user",
+        }
+    }
+}
+
+/// Clients and users of a day that are counted by name: an entry is 60 KB as a rule, and is read and
+/// written whole every few seconds. What is beyond is counted together.
+pub(super) const MAX_NAMES: usize = 256;
+
+/// The key of the counts of tokens of a day.
+pub(super) fn token_day_key(side: Side, day: u64) -> String {
+    format!("(tokens)/{day}/{}", side.word())
+}
+
+/// The counts of tokens of a day.
+pub(super) async fn token_day(
+    store: &dyn Store,
+    side: Side,
+    day: u64,
+) -> Result<Option<Names>, StoreError> {
+    let found = store.get(Table::Usage, &token_day_key(side, day)).await?;
+    Ok(read(found.as_deref()))
 }
 
 /// The key of the counts of a day, counted from 1970-01-01.
@@ -48,6 +90,12 @@ impl Addition {
                 let before: Option<LastUse> = read(stands);
                 let later = before.filter(|before| before.at > last.at);
                 serde_json::to_vec(&later.unwrap_or_else(|| last.clone()))
+            }
+            Self::Tokens(names) => {
+                let mut sum: Names = read(stands).unwrap_or_default();
+                sum.add(names);
+                sum.keep_greatest(MAX_NAMES);
+                serde_json::to_vec(&sum)
             }
         };
         // Maps of texts and numbers always are JSON.

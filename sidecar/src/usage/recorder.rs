@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use wardgate_core::time::UnixSeconds;
 
-use super::record::{Addition, LastUse, day_ends, day_key};
+use super::record::{Addition, LastUse, Side, day_ends, day_key, token_day_key};
 use super::tally::{Tally, Use};
+use super::tokens::{Names, TokenUse};
 use crate::clock::Clock;
 use crate::config::UsageSection;
 use crate::metrics::Metrics;
@@ -19,6 +20,9 @@ use crate::store::{Store, StoreError, Table, Transaction};
 const MAX_TALLIES: usize = 20_000;
 /// Keys that are written at once.
 const BATCH: usize = 256;
+/// Clients, or users, of a day that are counted by name between two flushes: 3 MB at the very worst.
+/// What is beyond is counted without its name.
+const MAX_NAMES_IN_MEMORY: usize = 10_000;
 /// How often a batch is tried again that another sidecar got in the way of.
 const MAX_TRIES: usize = 16;
 
@@ -28,6 +32,7 @@ pub struct UsageRecorder {
     keep_days: u64,
     dropped: prometheus_client::metrics::counter::Counter,
     tallies: Mutex<HashMap<(String, u64), (Tally, LastUse)>>,
+    tokens: Mutex<BTreeMap<(Side, u64), Names>>,
     /// What is on its way into the store; one task at a time.
     under_way: tokio::sync::Mutex<Vec<Item>>,
     /// There is much to write.
@@ -51,6 +56,7 @@ impl UsageRecorder {
             keep_days: section.keep_days.0,
             dropped: metrics.usage_dropped.clone(),
             tallies: Mutex::default(),
+            tokens: Mutex::default(),
             under_way: tokio::sync::Mutex::default(),
             full: Notify::new(),
         }
@@ -58,11 +64,11 @@ impl UsageRecorder {
 
     /// Counts an event that is in the audit log.
     pub fn observe(&self, event: &Map<String, Value>) {
+        if let Some(found) = TokenUse::of(event) {
+            self.count_token(&found);
+        }
         let Some(found) = Use::of(event) else { return };
-        let now = self.clock.now();
-        // The day of the event, but none that ends at once or has not come: clocks differ.
-        let (at, today) = ((found.at / 1000).min(now.0), now.0 / 86_400);
-        let day = (at / 86_400).max(today.saturating_sub(self.keep_days));
+        let (at, day) = self.day(found.at);
         let mut tallies = self.tallies();
         let count = tallies.len();
         let place = (found.id.to_owned(), day);
@@ -82,6 +88,28 @@ impl UsageRecorder {
         if count > MAX_TALLIES / 2 {
             self.full.notify_one();
         }
+    }
+
+    /// Counts something that happened to a token, by its client and by its user.
+    pub fn count_token(&self, happened: &TokenUse<'_>) {
+        let (_, day) = self.day(happened.at_milliseconds);
+        // A count more or less is no harm.
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        for side in Side::ALL {
+            let name = match side {
+                Side::Client => happened.client(),
+                Side::User => happened.user(),
+            };
+            let names = tokens.entry((side, day)).or_default();
+            names.count(name, happened.token_type, happened.event, MAX_NAMES_IN_MEMORY);
+        }
+    }
+
+    /// The second and the day of an event, but none that ends at once or has not come: clocks differ.
+    fn day(&self, milliseconds: u64) -> (u64, u64) {
+        let now = self.clock.now().0;
+        let at = (milliseconds / 1000).min(now);
+        (at, (at / 86_400).max((now / 86_400).saturating_sub(self.keep_days)))
     }
 
     fn tallies(&self) -> MutexGuard<'_, HashMap<(String, u64), (Tally, LastUse)>> {
@@ -123,9 +151,9 @@ impl UsageRecorder {
     }
 
     fn take(&self) -> Vec<Item> {
+        let mut items = self.take_tokens();
         let mut tallies = self.tallies();
         let places: Vec<(String, u64)> = tallies.keys().take(BATCH).cloned().collect();
-        let mut items = Vec::new();
         let mut last_uses: BTreeMap<String, LastUse> = BTreeMap::new();
         for place in places {
             let Some((tally, last)) = tallies.remove(&place) else { continue };
@@ -146,6 +174,17 @@ impl UsageRecorder {
         });
         items.extend(last);
         items
+    }
+
+    fn take_tokens(&self) -> Vec<Item> {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = |((side, day), names)| Item {
+            key: token_day_key(side, day),
+            addition: Addition::Tokens(names),
+            ends: Some(day_ends(day, self.keep_days)),
+            attempted: None,
+        };
+        std::mem::take(&mut *tokens).into_iter().map(item).collect()
     }
 }
 

@@ -4,12 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
+use super::MAX_DAYS;
 use super::record::{LastUse, day, last_use};
 use crate::clock::date;
 use crate::store::{Store, StoreError};
-
-/// Days of one report: each is a read of the store.
-const MAX_DAYS: u64 = 366;
 
 /// How a key was used.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

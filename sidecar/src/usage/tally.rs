@@ -104,7 +104,7 @@ fn address(text: &str) -> String {
 }
 
 /// The beginning of a text, of whole letters.
-fn cut(text: &str, bytes: usize) -> &str {
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 

@@ -25,4 +25,5 @@ mod sessions;
 mod signing_keys;
 mod social;
 mod store;
+mod token_usage;
 mod users;

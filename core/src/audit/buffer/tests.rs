@@ -12,6 +12,7 @@ fn event() -> Event<'static> {
         auth: "none",
         issuer: None,
         subject: None,
+        client_id: None,
         credential_id: None,
         request_id: b"",
         source_address: None,

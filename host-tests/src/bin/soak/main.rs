@@ -1,5 +1,6 @@
 //! `make soak`: a million hostile requests at a real Envoy with the filter, a million tokens shown to
-//! others' libraries, then ten minutes of chaos in a system of several.
+//! others' libraries, a quarter of an hour of questions at every endpoint of a sidecar, then ten minutes
+//! of chaos in a system of several.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use anyhow::Result;
 use clap::Parser;
 use wardgate_host_tests::{
     chaos::{self, Fault},
-    oracle,
+    oracle, schemathesis,
     soak::{Amount, Arena, attack},
 };
 
@@ -23,6 +24,9 @@ struct Arguments {
     /// Tokens to show to others' libraries; 0 for none.
     #[arg(long, default_value_t = 1_000_000)]
     tokens: usize,
+    /// How long every endpoint of each listener is asked; 0 for not at all.
+    #[arg(long, default_value_t = 300)]
+    endpoint_seconds: u64,
     /// Repeats an earlier run.
     #[arg(long)]
     seed: Option<u64>,
@@ -38,23 +42,38 @@ struct Arguments {
     /// Only the tokens.
     #[arg(long)]
     only_tokens: bool,
+    /// Only the endpoints.
+    #[arg(long)]
+    only_endpoints: bool,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if !arguments.only_chaos && !arguments.only_tokens {
+    let Arguments { only_chaos, only_tokens, only_endpoints, .. } = arguments;
+    let all = !only_chaos && !only_tokens && !only_endpoints;
+    if all {
         hostile(&arguments)?;
     }
-    if !arguments.only_chaos && arguments.tokens > 0 {
+    if (all || only_tokens) && arguments.tokens > 0 {
         let seed = arguments.seed.unwrap_or_else(now);
         eprintln!("{} tokens for others' libraries, seed {seed}", arguments.tokens);
         eprintln!("{}", oracle::judge(arguments.tokens, seed)?);
     }
-    if arguments.chaos_seconds > 0 && !arguments.only_tokens {
+    if (all || only_endpoints) && arguments.endpoint_seconds > 0 {
+        endpoints(&arguments)?;
+    }
+    if (all || only_chaos) && arguments.chaos_seconds > 0 {
         let report = chaos::run(&faults(&arguments), Duration::from_secs(arguments.chaos_seconds))?;
         eprintln!("{report}");
     }
     Ok(())
+}
+
+fn endpoints(arguments: &Arguments) -> Result<()> {
+    let seed = arguments.seed.unwrap_or_else(now);
+    eprintln!("every endpoint, seed {seed}");
+    let seconds = Some(arguments.endpoint_seconds);
+    schemathesis::run(schemathesis::Effort { examples: 200, seconds, seed })
 }
 
 fn faults(arguments: &Arguments) -> Vec<Fault> {

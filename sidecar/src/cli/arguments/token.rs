@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{From, Output};
+use super::{From, Output, UsageOfTokens};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Token {
@@ -32,6 +32,13 @@ Examples:
   wardgate token revoke --from leaked.txt --reason 'found in a public log'
   wardgate token revoke --from jtis.txt --issuer https://auth.example.com")]
     Revoke(RevokeToken),
+    /// Shows how often tokens were issued, used, refreshed and denied.
+    #[command(after_help = "\
+Examples:
+  wardgate token usage
+  wardgate token usage --by client --days 7
+  wardgate token usage --by user --output json")]
+    Usage(UsageOfTokens),
 }
 
 #[derive(Args, Debug)]

@@ -13,32 +13,40 @@ use crate::desk::Desk;
 use crate::random::RandomError;
 use crate::store::records::api_keys::ApiKeyDetails;
 use crate::store::records::{StoredApiKey, api_keys};
+use crate::usage::TokenEvent;
 
 /// What is asked for a new API key.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiKey {
     /// The name that bindings (`api_key:NAME`) and audit events use.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"))]
     pub name: String,
     /// The environment that stands in the key.
+    #[schemars(regex(pattern = "^[a-z0-9]{1,16}$"))]
     pub environment: String,
     /// Issuer of the owner.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 1024))]
     pub issuer: Option<String>,
     /// Subject of the owner.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 1024))]
     pub subject: Option<String>,
     /// The roles of the key.
     #[serde(default)]
+    #[schemars(length(max = 100), inner(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")))]
     pub roles: Vec<String>,
     /// The scopes that restrict the key; nothing restricts when missing.
     #[serde(default)]
     pub scopes: Option<Vec<String>>,
     /// How long the key works; for ever when missing.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 3_162_240_000_u64))]
     pub expires_in_seconds: Option<u64>,
     /// The networks that it may be used from; any if empty.
     #[serde(default)]
+    #[schemars(length(max = 64))]
     pub networks: Vec<String>,
     /// How often it may be used.
     #[serde(default)]
@@ -48,12 +56,15 @@ pub struct CreateApiKey {
     pub metadata: BTreeMap<String, String>,
     /// What the key is for.
     #[serde(default)]
+    #[schemars(length(max = 1024))]
     pub description: Option<String>,
     /// How often it gets a new secret by itself, in seconds; never when missing.
     #[serde(default)]
+    #[schemars(range(min = 3600, max = 3_162_240_000_u64))]
     pub rotate_every_seconds: Option<u64>,
     /// How long the old secret then works after the new one was collected, in seconds.
     #[serde(default)]
+    #[schemars(range(max = 2_678_400))]
     pub grace_seconds: Option<u64>,
 }
 
@@ -98,6 +109,7 @@ impl Desk {
         };
         check::record(&stored.record)?;
         api_keys::insert_at(&*self.store, &stored, self.clock.now_milliseconds()).await?;
+        self.count_api_key(&stored.record, TokenEvent::Issued);
         tracing::info!(id = %stored.record.id, name = %stored.record.name, "API key created");
         Ok(CreatedApiKey { api_key: key.expose().to_owned(), view: ApiKeyView::of(stored, now) })
     }

@@ -32,10 +32,13 @@ const OUR_PREFIX: &str = "wg_";
 #[serde(deny_unknown_fields)]
 pub struct ImportApiKey {
     /// The name that bindings (`api_key:NAME`) and audit events use.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"))]
     pub name: String,
     /// SHA-256 of the whole key, prefix included: 64 hexadecimal digits, or base64url.
+    #[schemars(regex(pattern = "^([0-9A-Fa-f]{64}|[A-Za-z0-9_-]{43})$"))]
     pub sha256: String,
     /// What the key begins with.
+    #[schemars(length(min = 1, max = 32))]
     pub prefix: String,
     /// The environment, as of keys of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,7 @@ pub struct ImportApiKey {
 #[serde(deny_unknown_fields)]
 pub struct ImportApiKeys {
     /// At most [`MAX_IMPORT_BATCH`].
+    #[schemars(length(max = 500))]
     pub api_keys: Vec<ImportApiKey>,
 }
 

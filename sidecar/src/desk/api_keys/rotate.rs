@@ -19,6 +19,7 @@ use crate::seal::UnsealError;
 use crate::store::StoreError;
 use crate::store::records::StoredApiKey;
 use crate::store::records::api_keys::{RotationSchedule, WaitingSecret};
+use crate::usage::TokenEvent;
 
 /// The shortest time between two secrets: a client needs some of it to move.
 const MIN_EVERY_SECONDS: u64 = 3600;
@@ -30,6 +31,7 @@ const MAX_GRACE_SECONDS: u64 = 31 * 86_400;
 #[serde(deny_unknown_fields, default)]
 pub struct RotateApiKey {
     /// How long the old secret still works; the default of the configuration when missing.
+    #[schemars(range(max = 2_678_400))]
     pub grace_seconds: Option<u64>,
     /// The newest secret was lost before anybody used it: it stops at once, and the one before it
     /// goes on.
@@ -108,6 +110,7 @@ impl Desk {
         note_rotation(&mut after, &key, now);
         after.details.waiting = None;
         self.replace(&before, &after).await?;
+        self.count_api_key(&after.record, TokenEvent::Refreshed);
         tracing::info!(id = %after.record.id, name = %after.record.name, grace, "API key rotated");
         Ok(CreatedApiKey { api_key: key.expose().to_owned(), view: ApiKeyView::of(after, now) })
     }

@@ -194,6 +194,11 @@ impl Declaration {
         self.body(JSON, schema::of::<T>, false)
     }
 
+    /// The body is some members of `T` as JSON; `null` takes one away (RFC 7396).
+    pub(super) fn merge_patch<T: JsonSchema>(self) -> Self {
+        self.body(JSON, schema::merge_patch::<T>, true)
+    }
+
     /// The body is a form with the members of `T`.
     pub(super) fn form<T: JsonSchema>(self) -> Self {
         self.body(FORM, schema::of::<T>, true)

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Where the document keeps schemas that have a name.
 const PLACE: &str = "/components/schemas";
@@ -33,6 +33,18 @@ pub(super) fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<T>();
     // The generator does it to definitions only.
     RecursiveTransform(complete).transform(&mut schema);
+    schema
+}
+
+/// The schema of a change of `T` (RFC 7396): any member may be missing, and `null` takes it away.
+pub(super) fn merge_patch<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = of::<T>(generator);
+    schema.remove("required");
+    let members = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for member in members.into_iter().flat_map(Map::values_mut) {
+        let of_member = without_null(member.take());
+        *member = json!({"anyOf": [of_member, {"type": "null"}]});
+    }
     schema
 }
 

@@ -157,3 +157,24 @@ fn the_schema_of_a_question_refuses_what_the_reader_refuses() {
         ]
     );
 }
+
+#[test]
+fn a_change_may_leave_out_every_member_and_take_it_away() {
+    #[derive(schemars::JsonSchema, serde::Deserialize)]
+    #[expect(dead_code, reason = "only its schema is used")]
+    struct Kept {
+        count: u8,
+        #[serde(default)]
+        text: Option<String>,
+    }
+    let schema = schema::merge_patch::<Kept>(&mut schema::of_questions());
+    assert_eq!(schema.get("required"), None);
+    let taken = json!({"type": "null"});
+    assert_eq!(
+        schema.get("properties"),
+        Some(&json!({
+            "count": {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 255}, taken]},
+            "text": {"anyOf": [{"type": "string"}, taken]},
+        }))
+    );
+}

@@ -67,14 +67,19 @@ pub(in crate::http) struct TokenAnswer {
     /// Seconds until it expires.
     expires_in: u64,
     /// What to get the next one with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     /// In how many seconds that ends if nobody uses it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token_expires_in: Option<u64>,
     /// The login: the `sid` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<String>,
     /// Its scopes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     /// What it is, after an exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<String>,
 }
 
@@ -84,6 +89,7 @@ pub(in crate::http) struct Introspection {
     /// Whether it stands.
     active: bool,
     /// `Bearer` or `DPoP`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<String>,
     /// Its claims.
     #[serde(flatten)]
