@@ -2,6 +2,7 @@
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
+use wardgate_core::token::Algorithm;
 
 use super::draft::{Draft, Forger, Random};
 use super::signers::Signer;
@@ -51,6 +52,17 @@ fn change_letter(text: String, from: usize, to: usize, random: &mut Random) -> S
 
 fn hmac_sha256(secret: &[u8], input: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input).as_ref().to_vec()
+}
+
+/// A signature; one of ECDSA, which is another one each time, begins with a zero or does not.
+fn beginning(with_zero: bool, signer: &Signer, input: &[u8]) -> Vec<u8> {
+    loop {
+        let signature = signer.sign(input);
+        let is_ecdsa = matches!(signer.algorithm, Algorithm::Es256 | Algorithm::Es384);
+        if !is_ecdsa || (signature[0] == 0) == with_zero {
+            return signature;
+        }
+    }
 }
 
 /// Where the dots are, for texts that still have two.
@@ -273,12 +285,17 @@ pub(super) const MUTATIONS: &[Mutation] = &[
     mutation("signature cut or lengthened", |draft, random| {
         let forgers: [Forger; 5] = [
             |_, signer, input| signer.sign(input).split_last().unwrap().1.to_vec(),
-            |_, signer, input| signer.sign(input).split_first().unwrap().1.to_vec(),
+            |_, signer, input| beginning(false, signer, input).split_first().unwrap().1.to_vec(),
             |_, signer, input| [signer.sign(input), vec![0]].concat(),
             |_, signer, input| [vec![0], signer.sign(input)].concat(),
             |_, _, _| Vec::new(),
         ];
         draft.forger = Some(random.pick(&forgers));
+    }),
+    mutation("ECDSA signature without a zero at its beginning", |draft, _| {
+        draft.forger = Some(|_, signer, input| {
+            beginning(true, signer, input).split_first().unwrap().1.to_vec()
+        });
     }),
     mutation("ECDSA signature as DER", |draft, _| {
         draft.forger = Some(|_, signer, input| {
