@@ -27,6 +27,8 @@ mod envoy_soak;
 mod envoy_support;
 mod generated;
 mod manifests;
+mod oauth_clients;
+mod oauth_support;
 mod oracle;
 mod policy_files;
 mod schemathesis;

@@ -76,12 +76,29 @@ fn links(markdown: &str) -> Vec<String> {
 
 #[test]
 fn every_test_that_the_features_name_exists() {
-    let spans = code_spans(&read("docs/features.md"));
-    let named: Vec<_> = spans.iter().filter_map(|span| span.split_once(".rs::")).collect();
-    assert!(named.len() > 50, "{} tests are named", named.len());
-    for (file, test) in named {
-        let text = read(&format!("{file}.rs"));
-        assert!(text.contains(&format!("fn {test}(")), "{file}.rs has no test `{test}`");
+    for document in ["docs/features.md", "docs/security-guide.md"] {
+        let spans = code_spans(&read(document));
+        let named: Vec<_> = spans.iter().filter_map(|span| span.split_once(".rs::")).collect();
+        assert!(named.len() > 50, "{} tests are named in {document}", named.len());
+        for (file, test) in named {
+            let text = read(&format!("{file}.rs"));
+            assert!(text.contains(&format!("fn {test}(")), "{file}.rs has no test `{test}`");
+        }
+    }
+}
+
+#[test]
+fn what_is_locked_comes_from_any_registry_and_by_its_hash() {
+    let npm: Value =
+        serde_json::from_str(&read("host-tests/javascript/package-lock.json")).unwrap();
+    for (name, package) in npm["packages"].as_object().unwrap() {
+        assert!(package["resolved"].is_null(), "{name} names a registry");
+        assert!(name.is_empty() || package["integrity"].is_string(), "{name} has no hash");
+    }
+    let python = read("host-tests/python/requirements.txt");
+    assert!(!python.contains("://"), "requirements.txt names a registry");
+    for package in python.lines().filter(|line| line.contains("==")) {
+        assert!(package.ends_with('\\'), "`{package}` has no hash");
     }
 }
 

@@ -9,6 +9,7 @@ use wardgate_core::time::UnixSeconds;
 
 use super::check::Problems;
 use super::{AccountError, Accounts, MAX_TRIES, Password, User, UserName, about};
+use crate::store::records::social_tokens;
 use crate::store::records::users::{self, FoundUser, UserState};
 use crate::store::records::{StandingRevocation, StoredRevocation, StoredUser};
 use crate::store::{MAX_EXPIRES_AT, StoreError, Transaction};
@@ -173,6 +174,8 @@ impl Accounts {
         for _ in 0..MAX_TRIES {
             let found = users::get(&*self.store, &id).await?.ok_or(AccountError::Unknown)?;
             let transaction = users::remove_in(Transaction::new(), &found);
+            // Left behind, a user who is given the id again would have what the first one had.
+            let transaction = social_tokens::forget_all(transaction, &id, &self.social_providers);
             let transaction = self.end_issued(transaction, &id, "user-deleted").await?;
             match self.store.commit(transaction).await {
                 Ok(_) => {

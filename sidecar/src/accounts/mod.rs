@@ -34,7 +34,7 @@ pub use name::{NameProblem, UserName};
 pub use open::{AccountGround, OpenAccountsError};
 pub use password::{MAX_PASSWORD_BYTES, Password};
 pub use pool::Busy;
-pub use settings::AccountSettings;
+pub use settings::{AccountSettings, AccountSettingsError};
 pub use strength::{PasswordProblem, PasswordRules};
 pub use user::{PasswordView, User};
 
@@ -70,6 +70,8 @@ pub struct Accounts {
     guard: LoginGuard,
     /// How long a revocation stands, in seconds.
     keep_seconds: u64,
+    /// The providers at which users have tokens, which go with the user.
+    social_providers: Vec<String>,
     /// What is verified for a user that does not exist.
     dummy: Arc<PasswordHash>,
 }

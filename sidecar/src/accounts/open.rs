@@ -76,6 +76,7 @@ impl Accounts {
             guard: LoginGuard::new(&key, settings.limits),
             rules: Arc::new(settings.rules),
             keep_seconds: settings.keep_seconds,
+            social_providers: settings.social_providers,
             pool,
             parameters,
             store,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::hash::MAX_WORK_KIB;
 use super::{HashParameters, LeakedError, LeakedPasswords, LoginLimits, PasswordRules};
 use crate::config::{Loaded, LoginSection, PasswordAlgorithm, PasswordsSection};
 
@@ -20,6 +21,21 @@ pub struct AccountSettings {
     pub limits: LoginLimits,
     /// How long a revocation stands, in seconds.
     pub keep_seconds: u64,
+    /// The providers at which users have tokens.
+    pub social_providers: Vec<String>,
+}
+
+/// Why the settings of users cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountSettingsError {
+    /// One login would hold a core for seconds.
+    #[error(
+        "`passwords`: `argon2_memory_kib` times `argon2_passes` is {0}, expected at most {MAX_WORK_KIB}"
+    )]
+    Work(u64),
+    /// Of the list of leaked passwords.
+    #[error("`passwords.leaked_file`: {0}")]
+    Leaked(#[from] LeakedError),
 }
 
 impl AccountSettings {
@@ -27,11 +43,18 @@ impl AccountSettings {
     ///
     /// # Errors
     ///
-    /// [`LeakedError`] when the list of leaked passwords cannot be used.
-    pub fn of(loaded: &Loaded) -> Result<Self, LeakedError> {
+    /// [`AccountSettingsError`] when a password would cost too much, or the list of leaked ones
+    /// cannot be used.
+    pub fn of(loaded: &Loaded) -> Result<Self, AccountSettingsError> {
         let config = &loaded.config;
         let passwords = &config.passwords;
         let parameters = parameters(passwords);
+        if let HashParameters::Argon2id { memory_kib, passes, .. } = parameters {
+            let work = u64::from(memory_kib).saturating_mul(u64::from(passes));
+            if work > MAX_WORK_KIB {
+                return Err(AccountSettingsError::Work(work));
+            }
+        }
         let leaked: Option<PathBuf> =
             passwords.leaked_file.as_ref().map(|file| loaded.resolve(file));
         let rules = PasswordRules {
@@ -51,6 +74,7 @@ impl AccountSettings {
             rules,
             limits: limits(&config.login),
             keep_seconds: config.revocations.keep_seconds.0,
+            social_providers: loaded.social_providers.keys().cloned().collect(),
         })
     }
 }

@@ -48,6 +48,7 @@ fn settings() -> AccountSettings {
             remember_seconds: 1_000_000,
         },
         keep_seconds: 1000,
+        social_providers: vec!["github".to_owned()],
     }
 }
 

@@ -2,11 +2,14 @@
 
 use super::arguments::{CheckConfig, Policy};
 use super::{Failure, note};
+use crate::accounts::AccountSettings;
 use crate::config::{load, load_policy};
 
 pub(super) fn config(check: &CheckConfig) -> Result<(), Failure> {
     let loaded = load(&check.from.config, check.policy.as_deref());
-    loaded.map_err(Failure::Configuration)?;
+    let loaded = loaded.map_err(Failure::Configuration)?;
+    // What the sidecar would stop at when it starts.
+    AccountSettings::of(&loaded).map_err(Failure::failed)?;
     note(&format!("{}: no problems", check.from.config.display()));
     Ok(())
 }

@@ -150,6 +150,7 @@ async fn accounts(
             remember_seconds: 1_000_000,
         },
         keep_seconds: 86_400,
+        social_providers: vec!["github".to_owned()],
     };
     Accounts::open(ground, settings).await.unwrap()
 }

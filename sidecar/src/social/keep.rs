@@ -156,13 +156,6 @@ impl SocialVault {
         store.commit(Transaction::new().delete(Table::SocialTokens, key)).await?;
         Ok(there)
     }
-
-    /// Adds to a transaction that the tokens of a user at all providers of the configuration are
-    /// forgotten: of one that is deleted.
-    pub fn forget_all(&self, transaction: Transaction, user: &str) -> Transaction {
-        let keys = self.0.providers.keys().map(|provider| records::key(user, provider));
-        keys.fold(transaction, |transaction, key| transaction.delete(Table::SocialTokens, key))
-    }
 }
 
 fn check(tokens: &KeepSocialTokens) -> Result<(), KeepError> {

@@ -65,6 +65,26 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
 }
 
 #[test]
+fn what_would_stop_the_start_is_found_by_the_check() {
+    for (section, piece) in [
+        (
+            "passwords: {argon2_memory_kib: 262144, argon2_passes: 5}",
+            "is 1310720, expected at most",
+        ),
+        ("passwords: {leaked_file: nothing.txt}", "`passwords.leaked_file`: "),
+    ] {
+        let home = Home::new();
+        home.edit("listen: 127.0.0.1:0", &format!("listen: 127.0.0.1:0\n{section}"));
+        for command in [&["check-config"][..], &["serve"]] {
+            let output = home.run(command);
+            assert!(!output.status.success(), "{output:?}");
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(text.contains(piece), "{piece}: {text}");
+        }
+    }
+}
+
+#[test]
 fn all_problems_of_configuration_and_policy_are_printed_with_their_lines() {
     let home = Home::new();
     home.edit("listen: 127.0.0.1:0", "listen: nowhere\nlisten_too: 1");
@@ -78,8 +98,8 @@ fn all_problems_of_configuration_and_policy_are_printed_with_their_lines() {
         let text = String::from_utf8(output.stderr).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (line, piece) in lines.iter().zip([
-            "wardgate.yaml:5:1: listen: expected an IP address and port",
-            "wardgate.yaml:6:1: listen_too: unknown key",
+            "wardgate.yaml:6:1: listen: expected an IP address and port",
+            "wardgate.yaml:7:1: listen_too: unknown key",
             "secrets.feed_secret_file: ",
             "log.level: expected one of error, warn, info, debug",
             "policy.yaml:1:1: version: expected whole number from 1 to 1, found 2",

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{HashError, MAX_MEMORY_KIB, ParseHashError, fields};
 
 /// The most memory times passes, in KiB: a second or two.
-const MAX_WORK_KIB: u64 = 1024 * 1024;
+pub(in crate::accounts) const MAX_WORK_KIB: u64 = 1024 * 1024;
 /// The most lanes; they are computed one after the other.
 const MAX_LANES: u32 = 64;
 /// The least salt that the algorithm takes.

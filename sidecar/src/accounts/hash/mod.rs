@@ -13,6 +13,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+pub(super) use self::argon2::MAX_WORK_KIB;
 pub(super) use parameters::MAX_BCRYPT_BYTES;
 pub use parameters::{HashParameters, MakeHashError};
 

@@ -7,8 +7,8 @@ use super::{BETTER, GOOD, ISSUER, NOW, World, attempt, password, user, word};
 use crate::accounts::{
     AccountError, ChangePassword, CreateUser, LoginError, UpdateUser, User, UserState,
 };
-use crate::store::records::StoredRevocation;
-use crate::store::{LogPage, LogPosition, Table};
+use crate::store::records::{StoredRevocation, social_tokens};
+use crate::store::{LogPage, LogPosition, Table, Transaction};
 
 impl World {
     /// The revocation of everything that was issued to a user.
@@ -112,6 +112,22 @@ async fn what_ends_a_user_ends_their_tokens_in_the_same_step() {
     let expected =
         ["user-created", "user-disabled", "user-logged-out", "user-password-set", "user-deleted"];
     assert_eq!(reasons, expected);
+}
+
+#[tokio::test]
+async fn what_a_deleted_user_had_at_providers_is_gone_with_them() {
+    let world = World::new().await;
+    let alice = world.alice().await;
+    let keep = |user: &str| {
+        let key = social_tokens::key(user, "github");
+        world.store.commit(Transaction::new().put(Table::SocialTokens, key, "{}"))
+    };
+    keep(&alice.id).await.unwrap();
+    keep("usr_bob").await.unwrap();
+    world.accounts.delete("alice").await.unwrap();
+    let left = world.store.page(Table::SocialTokens, None).await.unwrap().entries;
+    let left: Vec<_> = left.into_iter().map(|entry| entry.key).collect();
+    assert_eq!(left, ["usr_bob/github"]);
 }
 
 #[tokio::test]

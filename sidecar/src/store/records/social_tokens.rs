@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::families::Standing;
 use crate::seal::Sealed;
-use crate::store::{Store, StoreError, Table, from_json};
+use crate::store::{Store, StoreError, Table, Transaction, from_json};
 
 /// The tokens of a user at a provider, at rest.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -58,6 +58,13 @@ pub enum LostCause {
 /// The key of the tokens of a user at a provider. Names of providers have no slash.
 pub fn key(user: &str, provider: &str) -> String {
     format!("{user}/{provider}")
+}
+
+/// Adds to a transaction that the tokens of a user at these providers are forgotten: of one that is
+/// deleted.
+pub fn forget_all(transaction: Transaction, user: &str, providers: &[String]) -> Transaction {
+    let keys = providers.iter().map(|provider| key(user, provider));
+    keys.fold(transaction, |transaction, key| transaction.delete(Table::SocialTokens, key))
 }
 
 /// The tokens of a user at a provider.
