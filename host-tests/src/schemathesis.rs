@@ -42,6 +42,7 @@ pub fn run(effort: Effort) -> Result<()> {
     let mut sidecar = Sidecar::init(&home.path().join("sidecar"), None, None)?;
     // One address asks all of it.
     sidecar.edit("limits:\n", "limits:\n  requests_per_minute_per_address: 0\n")?;
+    sidecar.append("oauth: {failures_per_minute_per_address: 0}")?;
     sidecar.start()?;
     let document = home.path().join("openapi.json");
     std::fs::write(&document, Request::get("/openapi.json").send(sidecar.address())?.body)?;
