@@ -41,7 +41,8 @@ pub fn run(effort: Effort) -> Result<()> {
     let home = TempDir::new()?;
     let mut sidecar = Sidecar::init(&home.path().join("sidecar"), None, None)?;
     // One address asks all of it.
-    sidecar.append("limits: {requests_per_minute_per_address: 0}")?;
+    sidecar.edit("limits:\n", "limits:\n  requests_per_minute_per_address: 0\n")?;
+    sidecar.append("oauth: {failures_per_minute_per_address: 0}")?;
     sidecar.start()?;
     let document = home.path().join("openapi.json");
     std::fs::write(&document, Request::get("/openapi.json").send(sidecar.address())?.body)?;
@@ -111,11 +112,13 @@ fn client(id: &str) -> Value {
 fn something_of_everything(sidecar: &Sidecar) -> Result<Value> {
     let names = ["first", "second", "third"];
     let role = json!({"permissions": ["read"]});
+    let password = "correct horse battery staple";
     let binding = json!({"subjects": ["api_key:first"], "roles": ["viewer"]});
     for name in names {
         let key = json!({"name": name, "environment": "test"});
         sidecar.ask("POST", "/admin/v1/api-keys", &key)?;
         sidecar.ask("POST", "/admin/v1/clients", &client(name))?;
+        sidecar.ask("POST", "/admin/v1/users", &json!({"name": name, "password": password}))?;
         sidecar.ask("PUT", &format!("/admin/v1/roles/{name}"), &role)?;
         sidecar.ask("PUT", &format!("/admin/v1/bindings/{name}"), &binding)?;
     }
@@ -125,7 +128,7 @@ fn something_of_everything(sidecar: &Sidecar) -> Result<Value> {
     let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
     let kinds = json!(["urn:ietf:params:oauth:token-type:access_token"]);
     Ok(json!({
-        "key": names, "name": names, "id": names, "client_id": names,
+        "key": names, "name": names, "id": names, "client_id": names, "user": names,
         "token": tokens, "subject_token": tokens, "actor_token": tokens,
         "subject_token_type": kinds, "actor_token_type": kinds, "requested_token_type": kinds,
         "grant_type": ["client_credentials", "refresh_token", exchange],

@@ -48,8 +48,8 @@ pub(super) fn merge_patch<T: JsonSchema>(generator: &mut SchemaGenerator) -> Sch
     schema
 }
 
-/// Says what the generator leaves out: the bounds of whole numbers. Links of the documentation are
-/// for readers of the code.
+/// Says what the generator leaves out: the bounds of whole numbers, and what an address is. Links of
+/// the documentation are for readers of the code.
 fn complete(schema: &mut Schema) {
     let Some(members) = schema.as_object_mut() else { return };
     let format = members.get("format").and_then(Value::as_str);
@@ -63,6 +63,11 @@ fn complete(schema: &mut Schema) {
     if let Some(greatest) = greatest {
         members.remove("format");
         members.entry("maximum").or_insert(greatest.into());
+    }
+    // A format of the generator's own.
+    if members.get("format").is_some_and(|format| format == "ip") {
+        members.remove("format");
+        members.insert("anyOf".to_owned(), json!([{"format": "ipv4"}, {"format": "ipv6"}]));
     }
     if let Some(Value::String(text)) = members.get_mut("description") {
         *text = without_links(text);
