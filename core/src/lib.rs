@@ -26,6 +26,7 @@ pub mod path;
 pub mod policy;
 pub mod rate_limit;
 pub mod reason;
+mod sealed_table;
 pub mod secret;
 pub mod time;
 pub mod token;

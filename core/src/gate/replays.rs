@@ -20,11 +20,9 @@
 
 use std::hash::Hasher as _;
 
-use ring::hmac;
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
-
 use crate::dpop::VerifiedProof;
 use crate::feed::live::SharedMemory;
+use crate::sealed_table::{MAC_BYTES, SealedTable};
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
 
@@ -38,7 +36,6 @@ const MAX_TRIES: u32 = 16;
 
 const HEAD_BYTES: usize = 12;
 const ENTRY_BYTES: usize = 12;
-const MAC_BYTES: usize = 16;
 
 /// Why a proof is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,9 +53,7 @@ pub(super) enum Refusal {
 /// The used proofs of a proxy.
 #[derive(Debug)]
 pub(super) struct Replays {
-    prefix: String,
-    place_key: [u8; 16],
-    mac_key: [u8; 16],
+    table: SealedTable,
     /// The latest version of each set that this worker has seen; empty until there is a proof.
     seen: Vec<u32>,
     sets: u64,
@@ -77,21 +72,8 @@ struct Set {
 impl Replays {
     /// A table under keys from `secret`. Workers with the same secret share it.
     pub(super) fn new(secret: &Secret) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-        let derive = |what: &[u8]| -> [u8; 16] {
-            let tag = hmac::sign(&key, what);
-            let mut half = [0; 16];
-            half.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-            half
-        };
-        let name = u128::from_be_bytes(derive(b"wardgate dpop replays: name"));
-        Self {
-            prefix: format!("wardgate1.proofs.{:08x}", name & 0xffff_ffff),
-            place_key: derive(b"wardgate dpop replays: place"),
-            mac_key: derive(b"wardgate dpop replays: mac"),
-            seen: Vec::new(),
-            sets: SETS,
-        }
+        let table = SealedTable::new(secret, "wardgate dpop replays", "wardgate1.proofs");
+        Self { table, seen: Vec::new(), sets: SETS }
     }
 
     /// The same with another number of sets, for tests.
@@ -112,7 +94,7 @@ impl Replays {
         memory: &dyn SharedMemory,
     ) -> Result<(), Refusal> {
         let (place, tag) = self.place_of(proof);
-        let key = format!("{}.{place:x}", self.prefix);
+        let key = format!("{}.{place:x}", self.table.prefix());
         let until = proof.valid_until().0;
         for _ in 0..MAX_TRIES {
             let held = memory.get(&key);
@@ -143,12 +125,12 @@ impl Replays {
     /// Set and tag of a proof: a keyed hash of key and id, so that nobody can choose whose set he
     /// falls into, nor use up the ids of others.
     fn place_of(&self, proof: &VerifiedProof) -> (u64, u64) {
-        let mut hasher = SipHasher24::new_with_key(&self.place_key);
-        // Thumbprints all have one length, so no two pairs make the same bytes.
-        hasher.write(proof.thumbprint().as_bytes());
-        hasher.write(proof.token_id().as_bytes());
-        let hash = hasher.finish128();
-        (hash.h1.checked_rem(self.sets).unwrap_or(0), hash.h2)
+        let (place, tag) = self.table.place_of(|hasher| {
+            // Thumbprints all have one length, so no two pairs make the same bytes.
+            hasher.write(proof.thumbprint().as_bytes());
+            hasher.write(proof.token_id().as_bytes());
+        });
+        (place.checked_rem(self.sets).unwrap_or(0), tag)
     }
 
     fn seen(&self, place: u64) -> u32 {
@@ -169,11 +151,7 @@ impl Replays {
 
     /// A set as it stands in memory, unless it was not written under this key for this place.
     fn open(&self, key: &str, value: &[u8]) -> Option<Set> {
-        let (payload, mac) = value.split_last_chunk::<MAC_BYTES>()?;
-        let is_ours = subtle::ConstantTimeEq::ct_eq(&self.mac(key, payload)[..], &mac[..]);
-        if !bool::from(is_ours) {
-            return None;
-        }
+        let payload = self.table.open(key, value)?;
         let (head, entries) = payload.split_first_chunk::<HEAD_BYTES>()?;
         let (version, horizon) = head.split_first_chunk::<4>()?;
         let entry = |bytes: &[u8]| {
@@ -199,19 +177,7 @@ impl Replays {
             let until = u32::try_from(*until).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&until.to_be_bytes());
         }
-        let mac = self.mac(key, &bytes);
-        bytes.extend_from_slice(&mac);
-        bytes
-    }
-
-    /// SipHash-2-4 with 128 bits is a keyed function made for messages as short as these, ten times
-    /// as fast as HMAC.
-    fn mac(&self, key: &str, payload: &[u8]) -> [u8; MAC_BYTES] {
-        let mut hasher = SipHasher24::new_with_key(&self.mac_key);
-        hasher.write(key.as_bytes());
-        hasher.write_u8(0);
-        hasher.write(payload);
-        hasher.finish128().as_bytes()
+        self.table.seal(key, bytes)
     }
 }
 

@@ -21,11 +21,9 @@
 
 use std::hash::Hasher as _;
 
-use ring::hmac;
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
-
 use super::{Limit, LocalMemory, Standing};
 use crate::feed::live::SharedMemory;
+use crate::sealed_table::{MAC_BYTES, SealedTable};
 use crate::secret::Secret;
 
 /// Sets of a table that workers share: 65,536 entries, at most about 4 MB once per proxy.
@@ -47,7 +45,6 @@ const BATCH_PART: u64 = 64;
 const REMEMBERED: u64 = 1024;
 
 const ENTRY_BYTES: usize = 16;
-const MAC_BYTES: usize = 16;
 const SET_BYTES: usize = WAYS * ENTRY_BYTES + MAC_BYTES;
 
 /// Whom a limit is about: a keyed hash, so that nobody can choose whose set he falls into.
@@ -74,9 +71,7 @@ impl Who {
 /// The arrivals of everybody.
 #[derive(Debug)]
 pub struct Slots {
-    prefix: String,
-    place_key: [u8; 16],
-    mac_key: [u8; 16],
+    table: SealedTable,
     remembered: Vec<Remembered>,
     /// In place of shared memory where the host has none: each worker counts alone.
     local: LocalMemory,
@@ -102,18 +97,8 @@ const EMPTY: Set = [(0, 0); WAYS];
 impl Slots {
     /// A table under keys from `secret`. Workers with the same secret share it.
     pub fn new(secret: &Secret) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
-        let derive = |what: &[u8]| -> [u8; 16] {
-            let tag = hmac::sign(&key, what);
-            let mut half = [0; 16];
-            half.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-            half
-        };
-        let name = u128::from_be_bytes(derive(b"wardgate rate limits: name"));
         Self {
-            prefix: format!("wardgate1.limits.{:08x}", name & 0xffff_ffff),
-            place_key: derive(b"wardgate rate limits: place"),
-            mac_key: derive(b"wardgate rate limits: mac"),
+            table: SealedTable::new(secret, "wardgate rate limits", "wardgate1.limits"),
             remembered: Vec::new(),
             local: LocalMemory::default(),
             sets: SHARED_SETS,
@@ -128,14 +113,14 @@ impl Slots {
 
     /// Whom a limit of this name is about. Addresses have a table of their own.
     pub fn who(&self, limit: &str, is_address: bool, parts: &[&[u8]]) -> Who {
-        let mut hasher = SipHasher24::new_with_key(&self.place_key);
-        for part in [&[u8::from(is_address)], limit.as_bytes()].iter().chain(parts) {
-            // The length first, so that no two lists of parts make the same bytes.
-            hasher.write_u64(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le());
-            hasher.write(part);
-        }
-        let hash = hasher.finish128();
-        Who { table: u8::from(is_address), place: hash.h1, tag: hash.h2 }
+        let (place, tag) = self.table.place_of(|hasher| {
+            for part in [&[u8::from(is_address)], limit.as_bytes()].iter().chain(parts) {
+                // The length first, so that no two lists of parts make the same bytes.
+                hasher.write_u64(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le());
+                hasher.write(part);
+            }
+        });
+        Who { table: u8::from(is_address), place, tag }
     }
 
     /// Counts one request, if it is admitted.
@@ -238,7 +223,7 @@ impl Slots {
 
     fn key(&self, who: Who, sets: u64) -> String {
         let place = who.place.checked_rem(sets).unwrap_or(0);
-        format!("{}.{}.{place:x}", self.prefix, who.table)
+        format!("{}.{}.{place:x}", self.table.prefix(), who.table)
     }
 
     fn remembered(&self, tag: u64) -> Remembered {
@@ -260,12 +245,8 @@ impl Slots {
     /// A set as it stands in memory; empty when it was not written under this key for this place.
     fn open(&self, key: &str, value: &[u8]) -> Set {
         let mut set = EMPTY;
-        let Some((entries, mac)) = value.split_last_chunk::<MAC_BYTES>() else { return set };
-        let is_ours = entries.len() == WAYS * ENTRY_BYTES
-            && subtle::ConstantTimeEq::ct_eq(&self.mac(key, entries)[..], &mac[..]).into();
-        if !is_ours {
-            return set;
-        }
+        // A MAC guessed right would gain what emptying the set gains anyway.
+        let entries = self.table.open(key, value).unwrap_or_default();
         for (entry, bytes) in set.iter_mut().zip(entries.chunks_exact(ENTRY_BYTES)) {
             let mut halves = bytes.chunks_exact(8).filter_map(|half| half.try_into().ok());
             let mut half = || halves.next().map_or(0, u64::from_be_bytes);
@@ -280,19 +261,7 @@ impl Slots {
             bytes.extend_from_slice(&tag.to_be_bytes());
             bytes.extend_from_slice(&arrival.to_be_bytes());
         }
-        let mac = self.mac(key, &bytes);
-        bytes.extend_from_slice(&mac);
-        bytes
-    }
-
-    /// SipHash-2-4 with 128 bits is a keyed function made for messages as short as these, ten times
-    /// as fast as HMAC; a MAC guessed right would gain what emptying the set gains anyway.
-    fn mac(&self, key: &str, entries: &[u8]) -> [u8; MAC_BYTES] {
-        let mut hasher = SipHasher24::new_with_key(&self.mac_key);
-        hasher.write(key.as_bytes());
-        hasher.write_u8(0);
-        hasher.write(entries);
-        hasher.finish128().as_bytes()
+        self.table.seal(key, bytes)
     }
 }
 

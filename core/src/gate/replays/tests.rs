@@ -28,7 +28,7 @@ fn proof(signer: &Signer, token_id: &str, issued_at: UnixSeconds) -> VerifiedPro
         algorithms: DEFAULT_ALGORITHMS,
         max_age_seconds: MAX_AGE,
         clock_skew_seconds: 10,
-        nonce: NonceRule::Off,
+        nonce: NonceRule::Ignored,
         now: issued_at,
     };
     let claims = json!({
@@ -126,8 +126,8 @@ fn a_value_that_somebody_changed_refuses() {
     let moved = LocalMemory::default();
     let two = Replays::new(&Secret::new(vec![3; 32])).with_sets(2);
     let place = two.place_of(&other).0;
-    moved.set(&format!("{}.{}", two.prefix, 1), &value, None).unwrap();
-    moved.set(&format!("{}.{}", two.prefix, 0), &value, None).unwrap();
+    moved.set(&format!("{}.{}", two.table.prefix(), 1), &value, None).unwrap();
+    moved.set(&format!("{}.{}", two.table.prefix(), 0), &value, None).unwrap();
     let mut two = two;
     let expected = if place == 0 { Ok(()) } else { Err(Refusal::Unreadable) };
     assert_eq!(two.take(&other, NOW, &moved), expected);
