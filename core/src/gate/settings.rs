@@ -100,6 +100,11 @@ impl Gate {
         }
         let mut keys = BTreeMap::new();
         for set in &settings.key_sets {
+            // The sidecar's own come first: keys that a fetched document has for its issuer must not
+            // stand in their place, or whoever answers there could sign its tokens.
+            if keys.contains_key(&set.issuer) {
+                continue;
+            }
             if let Ok((parsed, _)) = KeySet::parse(&set.jwks, KeyOrigin::Fetched) {
                 keys.insert(set.issuer.clone(), parsed);
             } else {

@@ -1015,6 +1015,10 @@ fn a_policy_that_does_not_read_is_refused_and_the_old_one_serves() {
     bench.forwarded("GET", "/things/1", &[(b"authorization", token.as_bytes())]);
 }
 
+fn ed25519_jwks(kid: &str, x: &str) -> Value {
+    json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x}]})
+}
+
 #[test]
 fn keys_come_by_the_feed_and_bad_sets_change_nothing() {
     let mut config = config(true);
@@ -1041,8 +1045,13 @@ fn keys_come_by_the_feed_and_bad_sets_change_nothing() {
         key_sets: vec![IssuerKeySet { issuer: corp(), jwks: jwks.as_object().cloned().unwrap() }],
         ..settings(generation)
     };
-    let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1", "x": x}]});
-    bench.desk.set_settings(set("g2", jwks));
+    bench.desk.set_settings(set("g2", ed25519_jwks("k1", &x)));
+    bench.hear();
+    bench.forwarded("GET", "/things/1", &[shown]);
+    // An attacker's set for the same issuer, behind the sidecar's own, opens nothing.
+    let mut two = set("g2b", ed25519_jwks("k1", &x));
+    two.key_sets.extend(set("", ed25519_jwks("k1", &base64url::encode(&[7; 32]))).key_sets);
+    bench.desk.set_settings(two);
     bench.hear();
     bench.forwarded("GET", "/things/1", &[shown]);
     bench.desk.set_settings(set("g3", json!({"keys": "none"})));
