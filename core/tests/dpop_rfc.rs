@@ -60,7 +60,7 @@ fn judge(case: &Case, change: impl FnOnce(&mut Expected<'_>)) -> Result<Verified
         algorithms: DEFAULT_ALGORITHMS,
         max_age_seconds: 60,
         clock_skew_seconds: 0,
-        nonce: NonceRule::Off,
+        nonce: NonceRule::Ignored,
         now: UnixSeconds(case.issued_at),
     };
     change(&mut expected);

@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         algorithms: Algorithm::ALL,
         max_age_seconds: 60,
         clock_skew_seconds: 10,
-        nonce: NonceRule::Off,
+        nonce: NonceRule::Ignored,
         now: UnixSeconds(1_562_262_616),
     };
     if let Ok(proof) = verify(bytes, &expected, &Believer) {

@@ -50,7 +50,7 @@ fn expected(uris: &[HttpUri]) -> Expected<'_> {
         algorithms: DEFAULT_ALGORITHMS,
         max_age_seconds: 60,
         clock_skew_seconds: 10,
-        nonce: NonceRule::Off,
+        nonce: NonceRule::Ignored,
         now: NOW,
     }
 }

@@ -49,7 +49,7 @@ pub struct Expected<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum NonceRule<'a> {
     /// Nothing; one that is there is not looked at.
-    Off,
+    Ignored,
     /// One that is there must be accepted.
     Optional(&'a Nonces),
     /// There must be one, and it must be accepted.
@@ -89,7 +89,7 @@ impl VerifiedProof {
         self.valid_until
     }
 
-    /// `nonce`, if it has one; accepted unless the rule was [`NonceRule::Off`].
+    /// `nonce`, if it has one; accepted unless the rule was [`NonceRule::Ignored`].
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref()
     }
@@ -194,7 +194,7 @@ fn judge_key(
 
 fn judge_nonce(claims: &ProofClaims, expected: &Expected<'_>) -> Result<(), DpopError> {
     let (nonces, is_required) = match expected.nonce {
-        NonceRule::Off => return Ok(()),
+        NonceRule::Ignored => return Ok(()),
         NonceRule::Optional(nonces) => (nonces, false),
         NonceRule::Required(nonces) => (nonces, true),
     };

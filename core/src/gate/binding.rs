@@ -183,7 +183,7 @@ fn nonce_rule<'a>(rules: &DpopRules, nonces: Option<&'a Nonces>) -> NonceRule<'a
     match (rules.nonce, nonces) {
         (NonceMode::Required, Some(nonces)) => NonceRule::Required(nonces),
         (NonceMode::Optional, Some(nonces)) => NonceRule::Optional(nonces),
-        (NonceMode::Ignored | NonceMode::Optional | NonceMode::Required, _) => NonceRule::Off,
+        (NonceMode::Ignored | NonceMode::Optional | NonceMode::Required, _) => NonceRule::Ignored,
     }
 }
 

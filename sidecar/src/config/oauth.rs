@@ -24,7 +24,7 @@ section! {
     /// What is demanded of the nonce of a DPoP proof.
     pub enum DpopNonce = "dpop_nonce" {
         /// Nothing; none is given out.
-        Off = "off",
+        Ignored = "ignored",
         /// One that is there must be one that was given out lately.
         Optional = "optional",
         /// There must be one; a client without is given one and tries again.

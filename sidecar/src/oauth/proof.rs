@@ -71,7 +71,7 @@ impl TokenService {
             max_age_seconds: MAX_AGE_SECONDS,
             clock_skew_seconds: CLOCK_SKEW_SECONDS,
             nonce: match self.section.dpop_nonce {
-                DpopNonce::Off => NonceRule::Off,
+                DpopNonce::Ignored => NonceRule::Ignored,
                 DpopNonce::Optional => NonceRule::Optional(&self.nonces),
                 DpopNonce::Required => NonceRule::Required(&self.nonces),
             },
@@ -86,10 +86,10 @@ impl TokenService {
         })
     }
 
-    /// The nonce that a client is to put into its next proof; nothing where nonces are off.
+    /// The nonce that a client is to put into its next proof; nothing where they are ignored.
     pub fn dpop_nonce(&self) -> Option<String> {
         match self.section.dpop_nonce {
-            DpopNonce::Off => None,
+            DpopNonce::Ignored => None,
             DpopNonce::Optional | DpopNonce::Required => {
                 Some(self.nonces.current(self.clock.now()))
             }

@@ -136,5 +136,5 @@ fn a_nonce_is_demanded_and_checked_as_the_rule_says() {
     assert_eq!(judge(optional, &without), Ok(None));
     assert_eq!(judge(optional, &wrong), Err(DpopError::NonceRefused));
     assert_eq!(judge(optional, &right), Ok(Some(current)));
-    assert_eq!(judge(NonceRule::Off, &wrong), Ok(Some("made-up".to_owned())));
+    assert_eq!(judge(NonceRule::Ignored, &wrong), Ok(Some("made-up".to_owned())));
 }

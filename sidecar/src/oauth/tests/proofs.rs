@@ -53,7 +53,7 @@ async fn world(nonce: &str) -> (World, super::CreatedClient) {
 
 #[tokio::test]
 async fn a_token_is_bound_to_the_key_that_was_proved() {
-    let (world, client) = world("off").await;
+    let (world, client) = world("ignored").await;
     let key = ProofKey::new();
     let proof = key.proof("/oauth2/token", "1", json!({}));
     let answer = world.token(&form(&[OWN]).by_secret(&client).with_proof(&proof)).await;
