@@ -33,11 +33,10 @@ pub use tokens::{IssueTokenError, IssuedToken, TokenRequest};
 
 use crate::clock::Clock;
 use crate::config::{ApiKeysSection, IssuerSection, SigningKeysSection};
-use crate::keys::SigningKeyError;
-use crate::random::{Random, RandomError};
-use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::secrets;
-use crate::store::{Store, StoreError, StoreStat};
+use crate::random::Random;
+use crate::seal::StoreKeys;
+use crate::store::records::secrets::{self, OpenSecretError};
+use crate::store::{Store, StoreStat};
 use crate::usage::UsageRecorder;
 
 /// Store, keys and settings behind every answer.
@@ -56,32 +55,12 @@ pub struct Desk {
 /// Why the desk cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenDeskError {
-    /// The store failed.
+    /// The key of the digests of API keys cannot be had.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A secret of the store does not open.
-    #[error("a secret in the store cannot be opened: {0}")]
-    Unseal(#[from] UnsealError),
-    /// A secret cannot be sealed.
-    #[error("a new secret cannot be sealed")]
-    Seal,
+    Secret(#[from] OpenSecretError),
     /// A signing key cannot be made or read.
     #[error(transparent)]
-    SigningKey(#[from] SigningKeyError),
-    /// The operating system gives no randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
-
-impl From<SigningKeysError> for OpenDeskError {
-    fn from(error: SigningKeysError) -> Self {
-        match error {
-            SigningKeysError::Store(error) => Self::Store(error),
-            SigningKeysError::Unseal(error) => Self::Unseal(error),
-            SigningKeysError::Seal => Self::Seal,
-            SigningKeysError::Key(error) => Self::SigningKey(error),
-        }
-    }
+    SigningKeys(#[from] SigningKeysError),
 }
 
 impl Desk {
@@ -97,11 +76,8 @@ impl Desk {
         clock: Clock,
         random: Random,
     ) -> Result<Self, OpenDeskError> {
-        let context = "api-key-digest-key";
-        let new = Secret::new(random.bytes::<32>()?.to_vec());
-        let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenDeskError::Seal)?;
-        let stands = secrets::get_or_insert(&*store, secrets::API_KEY_DIGEST_KEY, &sealed).await?;
-        let digest_key = store_keys.open(context, &stands)?;
+        let (name, now) = (secrets::API_KEY_DIGEST_KEY, clock.now());
+        let digest_key = secrets::open_or_make(&*store, store_keys, name, now, random).await?;
         let keys = KeyRing::new(SigningKeysSection::default().schedule());
         let (api_keys, store_keys) = (ApiKeysSection::default(), store_keys.clone());
         let desk = Self {

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use wardgate_core::secret::Secret;
-
 use super::hash::MakeHashError;
 use super::{AccountSettings, Accounts, HashPool, LoginGuard};
 use crate::audit::AuditSink;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::random::{Random, RandomError};
-use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::secrets;
-use crate::store::{Store, StoreError};
+use crate::random::Random;
+use crate::seal::StoreKeys;
+use crate::store::Store;
+use crate::store::records::secrets::{self, OpenSecretError};
 
 /// What users stand on.
 pub struct AccountGround {
@@ -35,21 +33,12 @@ pub struct AccountGround {
 /// Why users cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenAccountsError {
-    /// The store failed.
+    /// The secret that failed logins are counted under cannot be had.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A secret of the store does not open.
-    #[error("a secret in the store cannot be opened: {0}")]
-    Unseal(#[from] UnsealError),
-    /// A secret cannot be sealed.
-    #[error("a new secret cannot be sealed")]
-    Seal,
+    Secret(#[from] OpenSecretError),
     /// No hash can be made.
     #[error(transparent)]
     Hash(#[from] MakeHashError),
-    /// The operating system gives no randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
 }
 
 impl Accounts {
@@ -64,11 +53,8 @@ impl Accounts {
         settings: AccountSettings,
     ) -> Result<Self, OpenAccountsError> {
         let AccountGround { store, store_keys, issuer, clock, random, metrics, audit } = ground;
-        let context = "login-digest-key";
-        let new = Secret::new(random.bytes::<32>()?.to_vec());
-        let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenAccountsError::Seal)?;
-        let stands = secrets::get_or_insert(&*store, secrets::LOGIN_DIGEST_KEY, &sealed).await?;
-        let key = store_keys.open(context, &stands)?;
+        let name = secrets::LOGIN_DIGEST_KEY;
+        let key = secrets::open_or_make(&*store, &store_keys, name, clock.now(), random).await?;
         let parameters = settings.parameters;
         let pool = HashPool::new(settings.at_once, settings.waiting, parameters.memory_kib());
         Ok(Self {

@@ -18,6 +18,7 @@ use crate::config::IssuerSection;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::store::records::api_keys;
+use crate::store::records::secrets::OpenSecretError;
 use crate::store::{Embedded, LogPage};
 
 fn store_keys() -> StoreKeys {
@@ -68,7 +69,7 @@ async fn keys_stay_the_same_after_a_restart_and_open_with_the_store_keys_only() 
     assert_eq!(before, after);
     assert_eq!((before.0.len(), before.1["keys"].as_array().map(Vec::len)), (32, Some(2)));
     let refused = try_open(directory.path(), &store_keys()).await;
-    assert!(matches!(refused, Err(OpenDeskError::Unseal(_))));
+    assert!(matches!(refused, Err(OpenDeskError::Secret(OpenSecretError::Unseal(_)))));
 }
 
 #[tokio::test]

@@ -19,7 +19,6 @@ mod token;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wardgate_core::secret::Secret;
 use zeroize::Zeroizing;
 
 pub use begin::{BeginError, Begun, NewFamily};
@@ -32,10 +31,11 @@ pub use report::report;
 use crate::clock::Clock;
 use crate::config::RefreshTokensSection;
 use crate::metrics::Metrics;
-use crate::random::{Random, RandomError};
-use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::{StoredFamily, secrets};
-use crate::store::{Store, StoreError};
+use crate::random::Random;
+use crate::seal::StoreKeys;
+use crate::store::Store;
+use crate::store::records::StoredFamily;
+use crate::store::records::secrets::{self, OpenSecretError};
 use token::TokenKey;
 
 /// How often a change is tried again when somebody else changes the same. Each time somebody else has
@@ -55,23 +55,6 @@ pub struct Families {
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
-}
-
-/// Why families cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenFamiliesError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The secret of the store does not open.
-    #[error("the key of refresh tokens cannot be opened: {0}")]
-    Unseal(#[from] UnsealError),
-    /// A secret cannot be sealed.
-    #[error("a new secret cannot be sealed")]
-    Seal,
-    /// The operating system gives no randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
 }
 
 /// A family and its id.
@@ -103,18 +86,16 @@ impl Families {
     ///
     /// # Errors
     ///
-    /// [`OpenFamiliesError`] when the store fails or its secret does not open with the store keys.
+    /// [`OpenSecretError`] when the store fails or its secret does not open with the store keys.
     pub async fn open(
         ground: Ground,
         issuer: &str,
         settings: RefreshTokensSection,
-    ) -> Result<Self, OpenFamiliesError> {
+    ) -> Result<Self, OpenSecretError> {
         let Ground { store, store_keys, clock, random, metrics } = ground;
-        let context = "refresh-token-key";
-        let new = Secret::new(random.bytes::<32>()?.to_vec());
-        let sealed = store_keys.seal(context, &new, clock.now()).ok_or(OpenFamiliesError::Seal)?;
-        let stands = secrets::get_or_insert(&*store, secrets::REFRESH_TOKEN_KEY, &sealed).await?;
-        let key = TokenKey::new(&store_keys.open(context, &stands)?);
+        let name = secrets::REFRESH_TOKEN_KEY;
+        let key = secrets::open_or_make(&*store, &store_keys, name, clock.now(), random).await?;
+        let key = TokenKey::new(&key);
         let issuer = issuer.to_owned();
         Ok(Self { store, key, store_keys, issuer, settings, clock, random, metrics })
     }

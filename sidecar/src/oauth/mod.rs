@@ -45,7 +45,7 @@ pub use issue::TokenAnswer;
 pub use login::LoginRequest;
 pub use metadata::ServerMetadata;
 pub use registry::{
-    ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient, OpenOAuthError,
+    ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient,
     RotateClientSecret,
 };
 pub use request::OAuthRequest;
@@ -58,7 +58,7 @@ use crate::desk::Desk;
 use crate::families::Families;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::records::secrets;
+use crate::store::records::secrets::{self, OpenSecretError};
 use own_tokens::OwnTokens;
 
 /// How long an address that failed too often waits before it is worth while to come back.
@@ -102,18 +102,18 @@ impl TokenService {
     ///
     /// # Errors
     ///
-    /// [`OpenOAuthError`] when the store fails or its secrets do not open with the store keys.
+    /// [`OpenSecretError`] when the store fails or its secrets do not open with the store keys.
     pub async fn open(
         parts: TokenServiceParts,
         store_keys: &StoreKeys,
         clock: Clock,
         random: Random,
-    ) -> Result<Self, OpenOAuthError> {
+    ) -> Result<Self, OpenSecretError> {
         let TokenServiceParts { desk, accounts, families, .. } = parts;
         let TokenServiceParts { section, issuer, revocation_keep_seconds, .. } = parts;
         let store = Arc::clone(desk.store());
         let name = secrets::DPOP_NONCE_KEY;
-        let nonces = registry::secret(&*store, store_keys, name, &clock, random).await?;
+        let nonces = secrets::open_or_make(&*store, store_keys, name, clock.now(), random).await?;
         let nonces = Nonces::new(&nonces);
         let clients = Clients::open(store, store_keys, clock.clone(), random).await?;
         // Random, so that nobody can choose whose place in the table he falls into.

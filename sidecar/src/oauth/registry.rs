@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use wardgate_core::base64url;
 use wardgate_core::feed::RevocationTarget;
-use wardgate_core::secret::Secret;
 use wardgate_core::time::UnixSeconds;
 
 pub use view::{ClientList, ClientSecretView, ClientView, CreatedClient};
@@ -20,8 +19,9 @@ use super::client::ClientMetadata;
 use crate::clock::Clock;
 use crate::desk::{Desk, RevokeError, RevokeRequest, RevokeTarget};
 use crate::random::{Random, RandomError};
-use crate::seal::{StoreKeys, UnsealError};
-use crate::store::records::{StoredClient, StoredClientSecret, clients, secrets};
+use crate::seal::StoreKeys;
+use crate::store::records::secrets::{self, OpenSecretError};
+use crate::store::records::{StoredClient, StoredClientSecret, clients};
 use crate::store::{Store, StoreError};
 
 /// How long the old secret works after a rotation when nothing else is asked.
@@ -77,51 +77,20 @@ pub enum ClientError {
     Store(#[from] StoreError),
 }
 
-/// Why the registry or the token service cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenOAuthError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A key does not open.
-    #[error("a secret in the store cannot be opened: {0}")]
-    Unseal(#[from] UnsealError),
-    /// A new key cannot be sealed.
-    #[error("a new secret cannot be sealed")]
-    Seal,
-    /// The operating system gives no randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
-
-/// A secret of the store; at the first start it is made.
-pub(super) async fn secret(
-    store: &dyn Store,
-    store_keys: &StoreKeys,
-    name: &str,
-    clock: &Clock,
-    random: Random,
-) -> Result<Secret, OpenOAuthError> {
-    let new = Secret::new(random.bytes::<32>()?.to_vec());
-    let sealed = store_keys.seal(name, &new, clock.now()).ok_or(OpenOAuthError::Seal)?;
-    let stands = secrets::get_or_insert(store, name, &sealed).await?;
-    Ok(store_keys.open(name, &stands)?)
-}
-
 impl Clients {
     /// Reads the key of the digests; at the first start it is made.
     ///
     /// # Errors
     ///
-    /// [`OpenOAuthError`] when the store fails or the key does not open.
+    /// [`OpenSecretError`] when the store fails or the key does not open.
     pub async fn open(
         store: Arc<dyn Store>,
         store_keys: &StoreKeys,
         clock: Clock,
         random: Random,
-    ) -> Result<Self, OpenOAuthError> {
+    ) -> Result<Self, OpenSecretError> {
         let name = secrets::CLIENT_SECRET_DIGEST_KEY;
-        let key = secret(&*store, store_keys, name, &clock, random).await?;
+        let key = secrets::open_or_make(&*store, store_keys, name, clock.now(), random).await?;
         let digest_key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
         Ok(Self { store, digest_key, clock, random })
     }
