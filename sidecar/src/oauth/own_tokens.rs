@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::digest;
 use serde_json::{Map, Value};
-use wardgate_core::base64url;
-use wardgate_core::feed::RevocationTarget;
+use wardgate_core::gate::revocation_targets;
 use wardgate_core::jwk::{KeyOrigin, KeySet};
 use wardgate_core::time::UnixSeconds;
 use wardgate_core::token::{
@@ -109,24 +107,10 @@ async fn is_revoked(
     unverified: &UnverifiedToken<'_>,
     token: &VerifiedToken,
 ) -> Result<bool, StoreError> {
-    let issuer = || token.issuer().to_owned();
-    let claim = |name: &str| token.claims().get(name).and_then(Value::as_str).map(str::to_owned);
-    let digest = digest::digest(&digest::SHA256, unverified.signing_input());
-    let targets = [
-        Some(RevocationTarget::TokenDigest { digest: base64url::encode(digest.as_ref()) }),
-        token
-            .token_id()
-            .map(|id| RevocationTarget::Token { issuer: issuer(), token_id: id.to_owned() }),
-        claim("sid").map(|session| RevocationTarget::Session { issuer: issuer(), session }),
-        Some(RevocationTarget::Subject { issuer: issuer(), subject: token.subject().to_owned() }),
-        claim("client_id")
-            .map(|client_id| RevocationTarget::Client { issuer: issuer(), client_id }),
-        token
-            .key_id()
-            .map(|id| RevocationTarget::SigningKey { issuer: issuer(), key_id: id.to_owned() }),
-    ];
-    for target in targets.into_iter().flatten() {
-        let found = store.get(Table::Revocations, &target.fingerprint().text()).await?;
+    let ids: Vec<String> =
+        revocation_targets(unverified, token).map(|it| it.fingerprint().text()).collect();
+    for id in ids {
+        let found = store.get(Table::Revocations, &id).await?;
         let Some(found) = found else { continue };
         // One that cannot be read may be any: it revokes.
         let revokes = serde_json::from_slice::<StoredRevocation>(&found)
