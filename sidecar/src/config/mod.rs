@@ -8,6 +8,7 @@ mod oauth;
 mod redis;
 mod refresh_tokens;
 mod sections;
+mod secure_url;
 mod signing_keys;
 mod social;
 mod social_providers;
@@ -15,7 +16,7 @@ mod store;
 pub mod yaml;
 
 pub use accounts::{LoginSection, PasswordAlgorithm, PasswordsSection};
-pub use keys::{ApiKeysSection, NotifySection, UsageSection, WebhookUrl};
+pub use keys::{ApiKeysSection, NotifySection, UsageSection};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
 pub use oauth::{DpopNonce, OAuthSection};
@@ -25,6 +26,7 @@ pub use sections::{
     Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
     LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
 };
+pub use secure_url::SecureUrl;
 pub use signing_keys::SigningKeysSection;
 pub use social::{SocialAuthMethod, SocialProviderSection};
 #[cfg(test)]

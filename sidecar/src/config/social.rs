@@ -3,14 +3,14 @@
 use wardgate_core::config::NonEmpty;
 use wardgate_core::section;
 
-use super::keys::WebhookUrl;
+use super::secure_url::SecureUrl;
 
 section! {
     /// A provider whose tokens are kept for users, and handed to services that may have them.
     pub struct SocialProviderSection = "social_provider" {
         /// Where tokens are refreshed (`POST`, RFC 6749 §6): `https://…`, or `http://` to a loopback
         /// address.
-        pub token_endpoint: WebhookUrl, required;
+        pub token_endpoint: SecureUrl, required;
         /// The name that this system has at the provider.
         pub client_id: NonEmpty, required;
         /// File with the secret that this system has at the provider, readable by its owner alone.

@@ -8,7 +8,7 @@ use hyper::Request;
 use hyper::body::Bytes;
 
 use super::SIGNATURE_HEADER;
-use crate::config::WebhookUrl;
+use crate::config::SecureUrl;
 use crate::outgoing::{self, Authorities, OutgoingError, Place, TrustError};
 
 /// Time for a whole request, from the look-up of the name to the head of the answer.
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends to one place.
 pub(super) struct Client {
-    url: WebhookUrl,
+    url: SecureUrl,
     client: outgoing::Client,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Display for PostError {
 }
 
 impl Client {
-    pub(super) fn new(url: &WebhookUrl, ca_pem: Option<&[u8]>) -> Result<Self, TlsError> {
+    pub(super) fn new(url: &SecureUrl, ca_pem: Option<&[u8]>) -> Result<Self, TlsError> {
         let authorities = match ca_pem {
             // To loopback, where nobody stands between.
             _ if !url.tls => Authorities::none(),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use wardgate_core::secret::Secret;
 
 use crate::clock::Clock;
-use crate::config::WebhookUrl;
+use crate::config::SecureUrl;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use client::Client;
@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 #[derive(Clone, Debug)]
 pub struct NotifySettings {
     /// The receiver.
-    pub url: WebhookUrl,
+    pub url: SecureUrl,
     /// Signs.
     pub secret: Secret,
     /// Whom to trust besides nobody else; those of the operating system if missing.

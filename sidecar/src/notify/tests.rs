@@ -12,7 +12,7 @@ use wardgate_core::time::UnixSeconds;
 
 use super::{Notifier, NotifySettings, SIGNATURE_HEADER, sign};
 use crate::clock::Clock;
-use crate::config::WebhookUrl;
+use crate::config::SecureUrl;
 use crate::metrics::Metrics;
 use crate::random::Random;
 
@@ -72,7 +72,7 @@ struct Stand {
 
 fn stand(port: u16) -> Stand {
     let url = json!(format!("http://127.0.0.1:{port}/hook?a=b"));
-    let url = WebhookUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap();
+    let url = SecureUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap();
     let settings = NotifySettings { url, secret: secret(), ca_pem: None };
     let (stopping, stopped) = watch::channel(false);
     let (clock, metrics) = (Clock::manual(UnixSeconds(1000)), Arc::new(Metrics::new()));
@@ -154,7 +154,7 @@ async fn a_receiver_that_cannot_show_who_it_is_gets_nothing() {
         }
     });
     let url = json!(format!("https://localhost:{port}/"));
-    let url = WebhookUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap();
+    let url = SecureUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap();
     for (trusted, right) in [(&made, true), (&other, false)] {
         let client = super::Client::new(&url, Some(trusted.cert.pem().as_bytes())).unwrap();
         // The receiver never answers: what matters is whether anything was said to it.

@@ -27,7 +27,7 @@ pub use keep::{KeepError, KeepSocialTokens, SocialTokensList, SocialTokensView};
 pub use report::{Asking, hand_out};
 
 use crate::clock::Clock;
-use crate::config::{SocialAuthMethod, WebhookUrl};
+use crate::config::{SecureUrl, SocialAuthMethod};
 use crate::outgoing::{Authorities, TrustError};
 use crate::random::Random;
 use crate::seal::{Sealed, StoreKeys};
@@ -41,7 +41,7 @@ const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
     /// Where tokens are refreshed.
-    pub token_endpoint: WebhookUrl,
+    pub token_endpoint: SecureUrl,
     /// The name that this system has there.
     pub client_id: String,
     /// Its secret.

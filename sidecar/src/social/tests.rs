@@ -16,7 +16,7 @@ use super::{
     ClearToken, FetchError, Ground, KeepError, KeepSocialTokens, ProviderSettings, SocialVault,
 };
 use crate::clock::Clock;
-use crate::config::{SocialAuthMethod, StoreSettings, WebhookUrl, store_settings};
+use crate::config::{SecureUrl, SocialAuthMethod, StoreSettings, store_settings};
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::social::SocialState;
@@ -38,7 +38,7 @@ impl Stand {
         let provider = Provider::start(manner).await;
         let url = json!(format!("http://{}/token", provider.address));
         let settings = ProviderSettings {
-            token_endpoint: WebhookUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap(),
+            token_endpoint: SecureUrl::read(&url, &At::ROOT, &mut Problems::new()).unwrap(),
             client_id: "our id".to_owned(),
             client_secret: Some(Secret::new(b"our:secret".to_vec())),
             auth_method: SocialAuthMethod::Basic,
