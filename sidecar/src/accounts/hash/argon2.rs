@@ -4,6 +4,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::memory::with_blocks;
 use super::{HashError, MAX_MEMORY_KIB, ParseHashError, fields};
 
 /// The most memory times passes, in KiB: a second or two.
@@ -123,5 +124,9 @@ fn compute(
     let costs =
         Params::new(memory_kib, passes, lanes, Some(digest.len())).map_err(|_| HashError)?;
     let argon2 = Argon2::new(algorithm, version, costs);
-    argon2.hash_password_into(password, salt, digest).map_err(|_| HashError)
+    let count = argon2.params().block_count();
+    with_blocks(count, |blocks| {
+        argon2.hash_password_into_with_memory(password, salt, digest, blocks)
+    })?
+    .map_err(|_| HashError)
 }

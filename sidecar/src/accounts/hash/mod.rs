@@ -7,6 +7,7 @@ mod argon2;
 mod bcrypt;
 mod derived;
 mod fields;
+mod memory;
 mod parameters;
 
 use std::fmt;
