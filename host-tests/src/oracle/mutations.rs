@@ -54,12 +54,13 @@ fn hmac_sha256(secret: &[u8], input: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input).as_ref().to_vec()
 }
 
-/// A signature; one of ECDSA, which is another one each time, begins with a zero or does not.
+/// A signature; one that is another one each time begins with a zero or does not.
 fn beginning(with_zero: bool, signer: &Signer, input: &[u8]) -> Vec<u8> {
     loop {
         let signature = signer.sign(input);
-        let is_ecdsa = matches!(signer.algorithm, Algorithm::Es256 | Algorithm::Es384);
-        if !is_ecdsa || (signature[0] == 0) == with_zero {
+        let is_random =
+            matches!(signer.algorithm, Algorithm::Es256 | Algorithm::Es384 | Algorithm::Ps256);
+        if !is_random || (signature[0] == 0) == with_zero {
             return signature;
         }
     }
@@ -292,7 +293,7 @@ pub(super) const MUTATIONS: &[Mutation] = &[
         ];
         draft.forger = Some(random.pick(&forgers));
     }),
-    mutation("ECDSA signature without a zero at its beginning", |draft, _| {
+    mutation("signature without a zero at its beginning", |draft, _| {
         draft.forger = Some(|_, signer, input| {
             beginning(true, signer, input).split_first().unwrap().1.to_vec()
         });
