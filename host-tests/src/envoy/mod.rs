@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 pub mod client;
+pub mod client_key;
 pub mod desk;
 mod engine;
 pub mod grpc;

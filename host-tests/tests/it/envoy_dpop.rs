@@ -16,13 +16,13 @@ use wardgate_host_tests::{
         Envoy,
         bootstrap::{Listener, bootstrap, cluster, wardgate},
         client::Request,
+        client_key::ClientKey,
         issuer::{Algorithm, Issuer, now},
         wasm_file,
     },
     upstream::Upstream,
 };
 
-use crate::dpop_support::ClientKey;
 use crate::envoy_support;
 
 /// Requests that are sent at the same moment.
@@ -76,14 +76,14 @@ fn get() -> Request {
 #[test]
 fn of_all_workers_of_an_envoy_one_takes_a_proof() {
     let stand = Stand::start(None);
-    let key = ClientKey::p256();
+    let key = ClientKey::p256().unwrap();
     let token = stand.token(&json!({"jkt": key.thumbprint}));
     let uri = "https://api.example.com/things/1";
     for round in 0..10 {
         let claims = json!({"jti": format!("id-{round}"), "htm": "GET", "htu": uri, "iat": now()});
         let request = get()
             .header("authorization", format!("DPoP {token}"))
-            .header("dpop", key.proof(&token, &claims));
+            .header("dpop", key.proof(Some(&token), claims.as_object().unwrap().clone()).unwrap());
         let (barrier, address) = (Barrier::new(AT_ONCE), stand.address());
         let statuses: Vec<u16> = thread::scope(|scope| {
             let senders: Vec<_> = (0..AT_ONCE)

@@ -16,7 +16,6 @@ mod cases_core;
 mod chaos;
 mod docker_compose;
 mod docker_support;
-mod dpop_support;
 mod envoy_cases;
 mod envoy_dpop;
 mod envoy_filter;

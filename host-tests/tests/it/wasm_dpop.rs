@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use wardgate_host_tests::envoy::client_key::ClientKey;
 use wardgate_host_tests::wasm::{Outcome, Process, Request, START, Status, Vm, When};
 
-use crate::dpop_support::ClientKey;
 use crate::wasm_support::{Issuer, assert_forwarded, assert_refused, claims, host, policy};
 
 /// How long a callback may hold a worker up.
@@ -22,11 +22,11 @@ struct Client {
 
 impl Client {
     fn p256() -> Self {
-        Self::new(ClientKey::p256())
+        Self::new(ClientKey::p256().unwrap())
     }
 
     fn ed25519() -> Self {
-        Self::new(ClientKey::ed25519())
+        Self::new(ClientKey::ed25519().unwrap())
     }
 
     fn new(key: ClientKey) -> Self {
@@ -43,9 +43,10 @@ impl Client {
         if let Some(nonce) = nonce {
             claims["nonce"] = nonce.into();
         }
+        let claims = claims.as_object().unwrap().clone();
         Request::new("GET", "/bound")
             .header("authorization", format!("DPoP {}", self.token))
-            .header("dpop", self.key.proof(&self.token, &claims))
+            .header("dpop", self.key.proof(Some(&self.token), claims).unwrap())
     }
 }
 

@@ -1,6 +1,7 @@
 //! `make demo`: sidecar, upstream and a real Envoy with the filter on the ports of the README, and a
 //! walk through what the gate does.
 
+mod logins;
 mod screen;
 mod stage;
 mod tokens;

@@ -12,7 +12,7 @@ use wardgate_host_tests::{
     upstream::Upstream,
 };
 
-const ENVOY: u16 = 10000;
+pub(crate) const ENVOY: u16 = 10000;
 const ADMIN: u16 = 9901;
 const SIDECAR: u16 = 8180;
 const UPSTREAM: u16 = 8182;

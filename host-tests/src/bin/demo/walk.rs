@@ -31,14 +31,17 @@ pub(crate) fn walk(stage: &mut Stage, screen: &mut Screen) -> Result<()> {
     walk.roles()?;
     walk.api_keys()?;
     walk.revocations()?;
+    walk.logins()?;
+    walk.bound_tokens()?;
     walk.rate_limits()?;
     walk.forgeries()?;
     walk.without_the_sidecar()
 }
 
-struct Walk<'a> {
-    stage: &'a mut Stage,
-    screen: &'a mut Screen,
+/// The walk, where it stands.
+pub(crate) struct Walk<'a> {
+    pub(crate) stage: &'a mut Stage,
+    pub(crate) screen: &'a mut Screen,
 }
 
 impl Walk<'_> {
@@ -158,7 +161,7 @@ impl Walk<'_> {
     }
 
     /// Sends until the answer is as expected, and says how long it took.
-    fn soon(&mut self, sent: &str, request: &Request, expected: &str) -> Result<()> {
+    pub(crate) fn soon(&mut self, sent: &str, request: &Request, expected: &str) -> Result<()> {
         let start = Instant::now();
         let got = self.until(request, expected)?;
         let elapsed = start.elapsed().as_millis();
@@ -226,7 +229,7 @@ impl Walk<'_> {
         tokens::issue(&self.stage.sidecar, subject, more)
     }
 
-    fn read(&mut self, sent: &str, token: &str, expected: &str) -> Result<()> {
+    pub(crate) fn read(&mut self, sent: &str, token: &str, expected: &str) -> Result<()> {
         self.send(sent, &Request::get("/invoices/1").bearer(token), expected)
     }
 
@@ -234,7 +237,7 @@ impl Walk<'_> {
         self.send(sent, &Request::get("/invoices/1").header("x-api-key", key), expected)
     }
 
-    fn send(&mut self, sent: &str, request: &Request, expected: &str) -> Result<()> {
+    pub(crate) fn send(&mut self, sent: &str, request: &Request, expected: &str) -> Result<()> {
         let got = shown(&request.send(self.stage.gate()?)?);
         self.screen.compare(sent, expected, &got);
         Ok(())
