@@ -236,8 +236,9 @@ impl Desk {
         let mut met = Vec::new();
         let ids: Vec<String> =
             revocation_targets(unverified, token).map(|it| it.fingerprint().text()).collect();
-        for id in ids {
-            let Some(stands) = self.store.get(Table::Revocations, &id).await? else { continue };
+        let standing = self.store.get_all(Table::Revocations, &ids).await?;
+        for (id, stands) in ids.into_iter().zip(standing) {
+            let Some(stands) = stands else { continue };
             let stored: StoredRevocation = serde_json::from_slice(&stands)
                 .map_err(|error| StoreError::Failed(Box::new(error)))?;
             if stored.revocation().matches(token.issued_at()) {

@@ -109,15 +109,10 @@ async fn is_revoked(
 ) -> Result<bool, StoreError> {
     let ids: Vec<String> =
         revocation_targets(unverified, token).map(|it| it.fingerprint().text()).collect();
-    for id in ids {
-        let found = store.get(Table::Revocations, &id).await?;
-        let Some(found) = found else { continue };
+    let found = store.get_all(Table::Revocations, &ids).await?;
+    Ok(found.iter().flatten().any(|found| {
         // One that cannot be read may be any: it revokes.
-        let revokes = serde_json::from_slice::<StoredRevocation>(&found)
-            .map_or(true, |stored| stored.revocation().matches(token.issued_at()));
-        if revokes {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+        serde_json::from_slice::<StoredRevocation>(found)
+            .map_or(true, |stored| stored.revocation().matches(token.issued_at()))
+    }))
 }

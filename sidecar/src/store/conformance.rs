@@ -159,6 +159,7 @@ macro_rules! all_tests {
                 a_stolen_key_is_replaced_and_revoked_in_one_step;
             tables:
                 several_keys_change_together_or_not_at_all
+                many_values_come_in_the_order_of_their_keys
                 pages_show_every_entry_of_every_table
                 counters_add_rise_and_stop
                 what_is_no_counter_is_not_counted_and_nothing_else_is_written

@@ -49,6 +49,17 @@ pub trait Store: Send + Sync + 'static {
     /// The value at rest; an entry whose time is over is not there.
     fn get<'a>(&'a self, table: Table, key: &'a str) -> Answer<'a, Option<Vec<u8>>>;
 
+    /// The same of several keys, in their order, by one question where the store can.
+    fn get_all<'a>(&'a self, table: Table, keys: &'a [String]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        Box::pin(async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.get(table, key).await?);
+            }
+            Ok(values)
+        })
+    }
+
     /// Some entries of a table, and the cursor for more; `None` begins. Over all pages every entry
     /// that stands throughout appears at least once.
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page>;

@@ -162,6 +162,29 @@ impl Redis {
         self.read(command).await
     }
 
+    /// Entries that are keys of their own; of a hash each is asked for by itself.
+    async fn values(
+        &self,
+        table: Table,
+        keys: &[String],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut values = Vec::with_capacity(keys.len());
+        if !table.may_expire() {
+            for key in keys {
+                values.push(self.value(table, key).await?);
+            }
+            return Ok(values);
+        }
+        for keys in keys.chunks(PAGE_ENTRIES) {
+            let mut command = redis::cmd("MGET");
+            for key in keys {
+                command.arg(self.keys.entry(table, key));
+            }
+            values.append(&mut self.read(command).await?);
+        }
+        Ok(values)
+    }
+
     async fn scan(&self, table: Table, cursor: Option<String>) -> Result<Page, StoreError> {
         let mut command = redis::cmd(if table.may_expire() { "ZSCAN" } else { "HSCAN" });
         let cursor = cursor.unwrap_or_else(|| "0".to_owned());
@@ -185,17 +208,12 @@ impl Redis {
     ) -> Result<Vec<Entry>, StoreError> {
         // A small index comes whole, whatever was asked for.
         let mut entries = Vec::with_capacity(pairs.len());
-        for pairs in pairs.chunks(PAGE_ENTRIES) {
-            let mut command = redis::cmd("MGET");
-            for (key, _) in pairs {
-                command.arg(self.keys.entry(table, key));
-            }
-            let values: Vec<Option<Vec<u8>>> = self.read(command).await?;
-            for ((key, end), value) in pairs.iter().zip(values) {
-                // Listed, but its time is over, or it was removed in between.
-                let Some(value) = value else { continue };
-                entries.push(Entry { key: key.clone(), value, expires_at: ends(end)? });
-            }
+        let (keys, scores): (Vec<String>, Vec<Vec<u8>>) = pairs.into_iter().unzip();
+        let values = self.values(table, &keys).await?;
+        for ((key, score), value) in keys.into_iter().zip(scores).zip(values) {
+            // Listed, but its time is over, or it was removed in between.
+            let Some(value) = value else { continue };
+            entries.push(Entry { key, value, expires_at: ends(&score)? });
         }
         Ok(entries)
     }
@@ -267,6 +285,10 @@ impl fmt::Debug for Redis {
 impl Store for Redis {
     fn get<'a>(&'a self, table: Table, key: &'a str) -> Answer<'a, Option<Vec<u8>>> {
         Box::pin(self.value(table, key))
+    }
+
+    fn get_all<'a>(&'a self, table: Table, keys: &'a [String]) -> Answer<'a, Vec<Option<Vec<u8>>>> {
+        Box::pin(self.values(table, keys))
     }
 
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page> {

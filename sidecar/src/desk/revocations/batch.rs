@@ -166,9 +166,10 @@ impl Desk {
     ) -> Result<(Transaction, Vec<Rest>), RevokeError> {
         let now = self.clock.now_milliseconds();
         let (mut change, mut left) = (Transaction::new(), Vec::new());
-        for one in rest {
+        let ids: Vec<String> = rest.iter().map(|one| one.view.id.clone()).collect();
+        let standing = self.store.get_all(Table::Revocations, &ids).await?;
+        for (one, stands) in rest.into_iter().zip(standing) {
             let id = one.view.id.as_str();
-            let stands = self.store.get(Table::Revocations, id).await?;
             if stands.as_deref().is_some_and(|stands| one.is_covered_by(stands)) {
                 done.unchanged = done.unchanged.saturating_add(1);
                 continue;

@@ -52,6 +52,28 @@ pub(in crate::store) async fn several_keys_change_together_or_not_at_all(two: &T
     assert!(matches!(refused, Err(StoreError::Conflict { check: 0 })), "{refused:?}");
 }
 
+pub(in crate::store) async fn many_values_come_in_the_order_of_their_keys(two: &Two) {
+    for table in Table::ALL {
+        let key = |number: usize| format!("many {number}");
+        let put = |transaction: Transaction, number: usize| {
+            transaction.put(table, key(number), number.to_string())
+        };
+        // More than one question has room for.
+        for begin in [0, 1000] {
+            let even = (begin..begin + 1000).step_by(2);
+            two.one.commit(even.fold(Transaction::new(), put)).await.unwrap();
+        }
+        let numbers: Vec<usize> = (0..2000).rev().collect();
+        let keys: Vec<String> = numbers.iter().copied().map(key).collect();
+        let values = two.other.get_all(table, &keys).await.unwrap();
+        let wanted = |number: usize| number.is_multiple_of(2).then(|| number.to_string());
+        let wanted: Vec<_> = numbers.into_iter().map(wanted).collect();
+        let values: Vec<_> =
+            values.into_iter().map(|it| it.map(|it| String::from_utf8(it).unwrap())).collect();
+        assert!(values == wanted, "{}", table.name());
+    }
+}
+
 pub(in crate::store) async fn pages_show_every_entry_of_every_table(two: &Two) {
     let end = now().plus(10_000);
     for table in Table::ALL {
