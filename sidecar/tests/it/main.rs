@@ -16,6 +16,7 @@ mod home;
 mod http;
 mod internal;
 mod lifecycle;
+mod lists;
 mod oauth;
 mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]
