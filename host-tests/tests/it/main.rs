@@ -14,6 +14,7 @@
 mod axum_service;
 mod cases_core;
 mod chaos;
+mod cors;
 mod docker_compose;
 mod docker_support;
 mod dpop_support;

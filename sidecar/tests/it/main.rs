@@ -10,6 +10,7 @@
 mod api_keys;
 mod audit;
 mod commands;
+mod cors;
 mod endpoints;
 mod feed;
 mod home;
