@@ -35,6 +35,7 @@ mod policy_files;
 mod schemathesis;
 mod services;
 mod tidy;
+mod tls_support;
 mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;
