@@ -41,7 +41,7 @@ test: wasm redis-server python javascript $(ENVOY_NEEDS) ## Run every test: core
 	cargo test --locked --workspace
 
 .PHONY: soak
-soak: wasm redis-server iproute2 python $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, show 1,000,000 tokens to others' libraries, put 2,000 clients and thieves of refresh tokens through each store, ask every endpoint for 15 minutes, then break things for 10 (MODEL_CASES=n, REQUESTS=n, SECONDS_AT_MOST=s, TOKENS=n, ENDPOINT_SECONDS=s, CHAOS_SECONDS=s)
+soak: wasm redis-server iproute2 python $(ENVOY_NEEDS) release ## Send 1,000,000 hostile requests through Envoy, show 1,000,000 tokens to others' libraries, put 2,000 clients and thieves of refresh tokens through each store, ask every endpoint for 15 minutes, half of them on each store, then break things for 10 (MODEL_CASES=n, REQUESTS=n, SECONDS_AT_MOST=s, TOKENS=n, ENDPOINT_SECONDS=s, CHAOS_SECONDS=s)
 	WARDGATE_MODEL_CASES=$(or $(MODEL_CASES),2000) cargo test --locked -p wardgate --lib families::tests::model
 	$(TARGET)/release/soak $(if $(TOKENS),--tokens $(TOKENS)) $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(SECONDS_AT_MOST),--seconds-at-most $(SECONDS_AT_MOST)) $(if $(ENDPOINT_SECONDS),--endpoint-seconds $(ENDPOINT_SECONDS)) $(if $(CHAOS_SECONDS),--chaos-seconds $(CHAOS_SECONDS))
 

@@ -13,13 +13,23 @@ use tempfile::TempDir;
 
 use crate::{
     envoy::{client::Request, repository, sidecar::Sidecar},
-    mesh::{Link, Target},
+    mesh::{Link, Server, Target},
+    network::Place,
     python,
 };
 
 /// The admin listener and the internal one are Unix sockets, which schemathesis cannot open: it gets
 /// a port of loopback that leads there, for as long as the test runs.
 const LISTENERS: [&str; 3] = ["public", "admin", "internal"];
+
+/// Where the sidecar keeps its records.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Store {
+    /// In a file.
+    Embedded,
+    /// In a Redis of its own.
+    Redis,
+}
 
 /// How much is asked.
 #[derive(Clone, Copy, Debug)]
@@ -32,17 +42,22 @@ pub struct Effort {
     pub seed: u64,
 }
 
-/// Asks everything that the document of a new sidecar describes.
+/// Asks everything that the document of a new sidecar on a new store describes.
 ///
 /// # Errors
 ///
 /// When something fails or is not as the document says; with what schemathesis found.
-pub fn run(effort: Effort) -> Result<()> {
+pub fn run(store: Store, effort: Effort) -> Result<()> {
     let home = TempDir::new()?;
     let mut sidecar = Sidecar::init(&home.path().join("sidecar"), None, None)?;
+    let redis = (store == Store::Redis).then(|| Server::start(Place::LOOPBACK, &[])).transpose()?;
+    if let Some(redis) = &redis {
+        sidecar.store_in_redis(&format!("{{urls: [\"redis://{}\"]}}", redis.address()))?;
+    }
     // One address asks all of it.
     sidecar.edit("limits:\n", "limits:\n  requests_per_minute_per_address: 0\n")?;
-    sidecar.append("oauth: {failures_per_minute_per_address: 0}")?;
+    let origins = "allowed_origins: [\"https://app.example.com\"]";
+    sidecar.append(&format!("oauth: {{failures_per_minute_per_address: 0, {origins}}}"))?;
     sidecar.start()?;
     let document = home.path().join("openapi.json");
     std::fs::write(&document, Request::get("/openapi.json").send(sidecar.address())?.body)?;
@@ -65,10 +80,10 @@ pub fn run(effort: Effort) -> Result<()> {
         let log = sidecar.log();
         ensure!(
             output.status.success(),
-            "{listener}, seed {}:\n{said}\n{error}\nthe sidecar's log:\n{log}",
+            "{store:?}, {listener}, seed {}:\n{said}\n{error}\nthe sidecar's log:\n{log}",
             effort.seed
         );
-        eprintln!("schemathesis, {listener}: {}", summary(&said));
+        eprintln!("schemathesis, {store:?}, {listener}: {}", summary(&said));
     }
     // All of it was answered by one process.
     ensure!(Request::get("/readyz").send(sidecar.address())?.status == 200, "{}", sidecar.log());

@@ -2,7 +2,7 @@
 //! are not UTF-8, names in odd case, repeated headers, forged trailers and garbage.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
@@ -152,8 +152,8 @@ impl Answer {
 }
 
 /// A connection that stays open between requests.
-pub struct Connection {
-    stream: BufReader<TcpStream>,
+pub struct Connection<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 impl Connection {
@@ -184,7 +184,7 @@ impl Connection {
     fn over(stream: TcpStream) -> Result<Self> {
         stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
         stream.set_write_timeout(Some(ANSWER_DEADLINE))?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self::through(stream))
     }
 
     /// Waits no longer than this for an answer.
@@ -194,6 +194,13 @@ impl Connection {
     /// When the operating system refuses.
     pub fn set_deadline(&self, deadline: Duration) -> Result<()> {
         Ok(self.stream.get_ref().set_read_timeout(Some(deadline))?)
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Speaks through a stream that is connected, such as one with TLS.
+    pub fn through(stream: S) -> Self {
+        Self { stream: BufReader::new(stream) }
     }
 
     /// Sends the request and reads its answer.

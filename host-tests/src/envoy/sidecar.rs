@@ -34,6 +34,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8180";
 /// A sidecar; killed when dropped, while its directory stays.
 pub struct Sidecar {
     directory: PathBuf,
+    issuer: String,
     listen: SocketAddr,
     place: Place,
     process: Option<Child>,
@@ -51,8 +52,22 @@ impl Sidecar {
         listen: Option<SocketAddr>,
         policy: Option<&str>,
     ) -> Result<Self> {
+        let sidecar = Self::init_as(directory, listen, &format!("http://{DEFAULT_LISTEN}"))?;
+        if let Some(policy) = policy {
+            fs::write(directory.join("policy.yaml"), policy)?;
+        }
+        Ok(sidecar)
+    }
+
+    /// The same with the first policy, for tokens of this issuer.
+    ///
+    /// # Errors
+    ///
+    /// When the binary is missing or refuses.
+    pub fn init_as(directory: &Path, listen: Option<SocketAddr>, issuer: &str) -> Result<Self> {
         let listen = listen.map_or_else(free_address, Ok)?;
-        run(Command::new(binary()?).arg("init").arg("--dir").arg(directory))?;
+        let mut command = Command::new(binary()?);
+        run(command.args(["init", "--issuer", issuer, "--dir"]).arg(directory))?;
         let file = directory.join("wardgate.yaml");
         let text = fs::read_to_string(&file)?;
         // Only where it listens: the issuer keeps its name, which need not be an address.
@@ -61,16 +76,19 @@ impl Sidecar {
             None => format!("{line}\n"),
         });
         fs::write(&file, lines.collect::<String>())?;
-        if let Some(policy) = policy {
-            fs::write(directory.join("policy.yaml"), policy)?;
-        }
         let place = Place::LOOPBACK;
-        Ok(Self { directory: directory.to_owned(), listen, place, process: None })
+        Ok(Self {
+            directory: directory.to_owned(),
+            issuer: issuer.to_owned(),
+            listen,
+            place,
+            process: None,
+        })
     }
 
     /// The `iss` of its tokens.
     pub fn issuer(&self) -> String {
-        format!("http://{DEFAULT_LISTEN}")
+        self.issuer.clone()
     }
 
     /// Starts it and waits until it is ready.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UnixStream},
@@ -97,33 +97,51 @@ async fn join(near: TcpStream, target: Target, mut state: watch::Receiver<Cut>) 
     }
 }
 
+/// How one direction has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// Whoever sends has nothing more to say.
+    Over,
+    /// Whoever should hear it takes no more.
+    Deaf,
+}
+
 async fn relay<F>(near: TcpStream, far: F, state: watch::Receiver<Cut>) -> Result<()>
 where
     F: AsyncRead + AsyncWrite,
 {
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), tokio::io::split(far));
-    tokio::select! {
-        ended = pump(near_in, far_out, state.clone()) => ended,
-        ended = pump(far_in, near_out, state) => ended,
+    let back = pump(far_in, near_out, state.clone());
+    tokio::pin!(back);
+    let end = tokio::select! {
+        end = pump(near_in, far_out, state) => end?,
+        end = &mut back => return end.map(drop),
+    };
+    // A server may answer without reading all of a request, and then closes: its answer is under way.
+    if end == End::Deaf {
+        back.await?;
     }
+    Ok(())
 }
 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut state: watch::Receiver<Cut>,
-) -> Result<()> {
+) -> Result<End> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let read = tokio::select! {
             read = from.read(&mut chunk) => read?,
-            closed = closed(state.clone()) => return closed,
+            error = closed(state.clone()) => return Err(error),
         };
         pass(&mut state).await?;
         if read == 0 {
-            return Ok(());
+            return Ok(End::Over);
         }
-        to.write_all(chunk.get(..read).unwrap_or_default()).await?;
+        if to.write_all(chunk.get(..read).unwrap_or_default()).await.is_err() {
+            return Ok(End::Deaf);
+        }
     }
 }
 
@@ -135,14 +153,27 @@ async fn pass(state: &mut watch::Receiver<Cut>) -> Result<()> {
     }
 }
 
-async fn closed(mut state: watch::Receiver<Cut>) -> Result<()> {
-    state.wait_for(|state| *state == Cut::Closed).await?;
-    Err(anyhow!("the link is cut"))
+async fn closed(mut state: watch::Receiver<Cut>) -> Error {
+    match state.wait_for(|state| *state == Cut::Closed).await {
+        Ok(_) => anyhow!("the link is cut"),
+        Err(error) => error.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+        time::Duration,
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        sync::{mpsc, watch},
+    };
 
     use super::{Cut, Link, Target};
     use crate::{
@@ -167,5 +198,47 @@ mod tests {
         assert!(request.send(link.address()).is_err());
         link.set(Cut::Healed);
         assert_eq!(request.send(link.address()).unwrap().status, 200);
+    }
+
+    /// Takes nothing, and tells of each try.
+    struct Deaf(mpsc::UnboundedSender<()>);
+
+    impl AsyncWrite for Deaf {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.send(()).unwrap();
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_arrives_also_if_its_server_does_not_read_all_of_the_question() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (near, _) = listener.accept().await.unwrap();
+        let (refused, mut tries) = mpsc::unbounded_channel();
+        let (answers, mut server) = tokio::io::duplex(64);
+        let far = tokio::io::join(answers, Deaf(refused));
+        let (_state, watched) = watch::channel(Cut::Healed);
+        let relay = tokio::spawn(super::relay(near, far, watched));
+        client.write_all(b"the rest of a question").await.unwrap();
+        tries.recv().await.unwrap();
+        server.write_all(b"answer").await.unwrap();
+        drop(server);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"answer");
+        relay.await.unwrap().unwrap();
     }
 }

@@ -1,16 +1,11 @@
 //! Bound tokens through a real Envoy: all workers of it, and connections with certificates.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Barrier};
+use std::net::SocketAddr;
+use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
 
-use aws_lc_rs::digest;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
-use wardgate_core::base64url::encode;
 use wardgate_host_tests::{
     envoy::{
         Envoy,
@@ -24,6 +19,7 @@ use wardgate_host_tests::{
 };
 
 use crate::envoy_support;
+use crate::tls_support::{self, Identity};
 
 /// Requests that are sent at the same moment.
 const AT_ONCE: usize = 8;
@@ -103,13 +99,6 @@ fn of_all_workers_of_an_envoy_one_takes_a_proof() {
     assert_eq!(stand.envoy.traps().unwrap(), 0, "{}", stand.envoy.log());
 }
 
-/// A certificate and its key.
-struct Identity {
-    certificate: CertificateDer<'static>,
-    certificate_pem: String,
-    key: rcgen::KeyPair,
-}
-
 /// The authority's certificate, that of the server, and those of two clients.
 fn identities() -> (String, CertificateDer<'static>, [Identity; 3]) {
     let authority_key = rcgen::KeyPair::generate().unwrap();
@@ -121,9 +110,7 @@ fn identities() -> (String, CertificateDer<'static>, [Identity; 3]) {
     let identities = [(); 3].map(|()| {
         let key = rcgen::KeyPair::generate().unwrap();
         let parameters = rcgen::CertificateParams::new(vec!["api.example.com".to_owned()]);
-        let certificate = parameters.unwrap().signed_by(&key, &issuer).unwrap();
-        let certificate_pem = certificate.pem();
-        Identity { certificate: certificate.der().clone(), certificate_pem, key }
+        Identity::new(&parameters.unwrap().signed_by(&key, &issuer).unwrap(), key)
     });
     (certificate.pem(), certificate.der().clone(), identities)
 }
@@ -144,49 +131,17 @@ fn transport_socket(authority_pem: &str, server: &Identity) -> Value {
     })
 }
 
-/// The status of the answer to a request over TLS, with the certificate of `client`.
-fn status(
-    address: SocketAddr,
-    request: &Request,
-    authority: &CertificateDer<'static>,
-    client: Option<&Identity>,
-) -> u16 {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some(client) => {
-            let key = PrivateKeyDer::try_from(client.key.serialize_der()).unwrap();
-            builder.with_client_auth_cert(vec![client.certificate.clone()], key).unwrap()
-        }
-    };
-    let name = ServerName::try_from("api.example.com").unwrap();
-    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
-    let mut stream = StreamOwned::new(connection, socket);
-    stream.write_all(&request.clone().header("connection", "close").to_bytes()).unwrap();
-    let mut head = [0; 12];
-    stream.read_exact(&mut head).unwrap();
-    let head = String::from_utf8(head.to_vec()).unwrap();
-    head.rsplit(' ').next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_token_that_is_bound_to_a_certificate_passes_on_its_connection_only() {
-    let (authority_pem, authority, [server, client, other]) = identities();
-    let stand = Stand::start(Some(transport_socket(&authority_pem, &server)));
-    let hash = digest::digest(&digest::SHA256, &client.certificate);
-    let bound = stand.token(&json!({"x5t#S256": encode(hash.as_ref())}));
+    let (authority_pem, authority, [gate, client, other]) = identities();
+    let stand = Stand::start(Some(transport_socket(&authority_pem, &gate)));
+    let bound = stand.token(&json!({"x5t#S256": client.thumbprint()}));
     let claims = json!({"roles": ["viewer"]});
     let unbound = stand.issuer.token(Algorithm::Es256, "alice", &claims).unwrap();
-    let status =
-        |token: &str, shown| status(stand.address(), &get().bearer(token), &authority, shown);
+    let server = (stand.address(), "api.example.com");
+    let status = |token: &str, shown| {
+        tls_support::send(server, &get().bearer(token), &authority, shown).unwrap().status
+    };
     assert_eq!(status(&bound, Some(&client)), 200);
     assert_eq!(status(&bound, Some(&other)), 401);
     assert_eq!(status(&bound, None), 401);

@@ -14,6 +14,7 @@
 mod axum_service;
 mod cases_core;
 mod chaos;
+mod cors;
 mod docker_compose;
 mod docker_support;
 mod envoy_cases;
@@ -33,6 +34,7 @@ mod policy_files;
 mod schemathesis;
 mod services;
 mod tidy;
+mod tls_support;
 mod wasm_abi;
 mod wasm_audit;
 mod wasm_cases;

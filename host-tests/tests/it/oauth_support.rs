@@ -13,12 +13,14 @@ use aws_lc_rs::{
     encoding::{AsBigEndian as _, EcPrivateKeyBin},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use wardgate_host_tests::{
     envoy::{
         Envoy,
         bootstrap::type_url,
+        client::{Answer, Request},
         issuer::base64url,
         repository,
         sidecar::{FEED_SECRET, Sidecar},
@@ -27,10 +29,10 @@ use wardgate_host_tests::{
     upstream::Upstream,
 };
 
-/// What `wardgate init` writes for the issuer.
-const FIRST_ISSUER: &str = "http://127.0.0.1:8180";
+use crate::tls_support::{self, Identity};
+
 /// The audience of the gate.
-const AUDIENCE: &str = "api";
+pub(crate) const AUDIENCE: &str = "api";
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery staple 42";
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -40,30 +42,51 @@ pub(crate) struct Service {
     pub(crate) envoy: Envoy,
     pub(crate) sidecar: Sidecar,
     pub(crate) settings: Value,
+    certificates: Certificates,
     _upstream: Upstream,
     directory: TempDir,
 }
 
+/// What is not as usual.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Variant {
+    /// The path of the issuer.
+    pub(crate) issuer_path: &'static str,
+    /// Whether Envoy takes certificates that nobody has signed that it knows.
+    pub(crate) takes_any_certificate: bool,
+}
+
 impl Service {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(variant: Variant) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().unwrap();
         let certificates = Certificates::make(directory.path());
         let listen = Place::LOOPBACK.free_address().unwrap();
-        let issuer = format!("https://localhost:{}", listen.port());
-        let mut sidecar = Sidecar::init(&directory.path().join("sidecar"), None, None).unwrap();
-        configure(&sidecar, &issuer);
+        let origin = format!("https://localhost:{}", listen.port());
+        let issuer = format!("{origin}{}", variant.issuer_path);
+        let home = directory.path().join("sidecar");
+        let mut sidecar = Sidecar::init_as(&home, None, &issuer).unwrap();
+        configure(&sidecar, &origin);
         sidecar.start().unwrap();
-        let envoy = envoy(&sidecar, listen, upstream.address(), &certificates);
+        let socket = transport_socket(&certificates, variant.takes_any_certificate);
+        let envoy = envoy(&sidecar, listen, upstream.address(), &socket);
         let clients = clients(&sidecar, &certificates);
         let user = json!({"name": USER, "password": PASSWORD, "roles": ["editor"]});
         let made = sidecar.ask("POST", "/admin/v1/users", &user).unwrap();
         let settings = json!({
-            "issuer": issuer, "resource": format!("{issuer}/things/1"), "audience": AUDIENCE,
+            "issuer": issuer, "resource": format!("{origin}/things/1"), "audience": AUDIENCE,
             "ca": certificates.authority, "clients": clients,
             "user": {"id": made["id"], "name": USER, "password": PASSWORD},
         });
-        Self { envoy, sidecar, settings, _upstream: upstream, directory }
+        Self { envoy, sidecar, settings, certificates, _upstream: upstream, directory }
+    }
+
+    /// The answer to a request over TLS, with the certificate of `client`.
+    #[track_caller]
+    pub(crate) fn send(&self, request: &Request, client: Option<&Identity>) -> Answer {
+        let authority = CertificateDer::from_pem_file(&self.certificates.authority).unwrap();
+        let server = (self.envoy.listener("gate").unwrap(), "localhost");
+        tls_support::send(server, request, &authority, client).unwrap()
     }
 
     /// Runs a script of a client and gives its steps that did not come out as expected; all of them
@@ -95,44 +118,50 @@ impl Service {
     }
 }
 
-/// Gives the sidecar the name under which clients reach it, and lets it believe Envoy about
-/// certificates.
-fn configure(sidecar: &Sidecar, issuer: &str) {
-    sidecar.edit(FIRST_ISSUER, issuer).unwrap();
+/// Lets the sidecar believe Envoy about certificates, and the gate know under which name clients
+/// reach it.
+fn configure(sidecar: &Sidecar, origin: &str) {
     sidecar.append("oauth:\n  forwarded_client_certificate: true").unwrap();
     let policy = sidecar.directory().join("policy.yaml");
     let text = fs::read_to_string(&policy).unwrap();
-    assert!(text.contains(FIRST_ISSUER), "{text}");
     // Proofs of possession need to know how clients reach the gate; each with a nonce of this Envoy.
-    let dpop = format!("\ndpop:\n  origins: [\"{issuer}\"]\n  nonce: required\n");
-    fs::write(&policy, text.replace(FIRST_ISSUER, issuer) + &dpop).unwrap();
+    let dpop = format!("\ndpop:\n  origins: [\"{origin}\"]\n  nonce: required\n");
+    fs::write(&policy, text + &dpop).unwrap();
 }
 
-/// An Envoy as `wardgate envoy config` describes it, with TLS: it asks clients for a certificate,
-/// takes none but those of our authority, and tells the sidecar which it was.
-fn envoy(
-    sidecar: &Sidecar,
-    listen: SocketAddr,
-    upstream: SocketAddr,
-    certificates: &Certificates,
-) -> Envoy {
-    let admin = SocketAddr::from(([127, 0, 0, 1], 0));
-    let yaml = sidecar.envoy_config(listen, admin, upstream).unwrap();
-    let tls = json!({"name": "envoy.transport_sockets.tls", "typed_config": {
+/// TLS that asks clients for a certificate and takes none but those of our authority, or any.
+fn transport_socket(certificates: &Certificates, takes_any_certificate: bool) -> Value {
+    let trust = if takes_any_certificate { "ACCEPT_UNTRUSTED" } else { "VERIFY_TRUST_CHAIN" };
+    json!({"name": "envoy.transport_sockets.tls", "typed_config": {
         "@type": type_url("extensions.transport_sockets.tls.v3.DownstreamTlsContext"),
         "common_tls_context": {
             "tls_certificates": [{
                 "certificate_chain": {"filename": certificates.path("server.pem")},
                 "private_key": {"filename": certificates.path("server.key")},
             }],
-            "validation_context": {"trusted_ca": {"filename": certificates.authority}},
+            "validation_context": {
+                "trusted_ca": {"filename": certificates.authority},
+                "trust_chain_verification": trust,
+            },
         },
         "require_client_certificate": false,
-    }});
+    }})
+}
+
+/// An Envoy as `wardgate envoy config` describes it, with TLS, which tells the sidecar which
+/// certificate a client has shown.
+fn envoy(
+    sidecar: &Sidecar,
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    transport_socket: &Value,
+) -> Envoy {
+    let admin = SocketAddr::from(([127, 0, 0, 1], 0));
+    let yaml = sidecar.envoy_config(listen, admin, upstream).unwrap();
     let yaml = with(
         &yaml,
         "    - filters:\n",
-        &format!("    - transport_socket: {tls}\n      filters:\n"),
+        &format!("    - transport_socket: {transport_socket}\n      filters:\n"),
     );
     let details = "          stat_prefix: gate\n";
     let yaml = with(

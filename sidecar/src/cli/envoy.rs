@@ -82,16 +82,19 @@ fn token_service(asked: &EnvoyConfig, loaded: &Loaded) -> Option<(String, String
         (IpAddr::V6(_), true) => IpAddr::from(Ipv6Addr::LOCALHOST),
         (ip, false) => ip,
     };
+    // As the metadata names them. What stands below another path is somebody else's.
+    let issuer = loaded.config.issuer.issuer.path();
     let matches = [
-        ("prefix", "/oauth2/"),
-        ("prefix", "/auth/"),
-        ("path", "/.well-known/jwks.json"),
-        ("path", "/.well-known/oauth-authorization-server"),
+        ("prefix", format!("{issuer}/oauth2/")),
+        ("prefix", format!("{issuer}/auth/")),
+        ("path", format!("{issuer}/.well-known/jwks.json")),
+        ("path", format!("/.well-known/oauth-authorization-server{issuer}")),
     ];
     let routes = matches.map(|(kind, path)| {
         format!(
-            "              - match: {{{kind}: \"{path}\"}}\n                \
-             route: {{cluster: wardgate_token_service}}\n"
+            "              - match: {{{kind}: {}}}\n                \
+             route: {{cluster: wardgate_token_service}}\n",
+            quoted(&path)
         )
     });
     let cluster = TOKEN_SERVICE_CLUSTER

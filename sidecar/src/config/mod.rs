@@ -19,12 +19,13 @@ pub use accounts::{LoginSection, PasswordAlgorithm, PasswordsSection};
 pub use keys::{ApiKeysSection, NotifySection, UsageSection};
 pub use live::{FeedSection, IssuersSection, RevocationsSection};
 pub use load::{FileProblem, Loaded, load, load_policy};
-pub use oauth::{DpopNonce, OAuthSection};
+pub use oauth::{AllowedOrigin, DpopNonce, OAuthSection};
 pub use redis::{RedisMode, RedisSection, RedisTlsSection, RedisUrl};
 pub use refresh_tokens::RefreshTokensSection;
 pub use sections::{
-    Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, LimitsSection,
-    LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode, StoreSection,
+    Address, AdminSection, AuditSection, Config, InternalSection, IssuerSection, IssuerUrl,
+    LimitsSection, LogFormat, LogLevel, LogSection, PolicySection, SecretsSection, SocketMode,
+    StoreSection,
 };
 pub use secure_url::SecureUrl;
 pub use signing_keys::SigningKeysSection;

@@ -318,6 +318,16 @@ impl Read for Loopback {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IssuerUrl(pub String);
 
+impl IssuerUrl {
+    /// Its path, without the `/` at its end, which counts for nothing (RFC 8414 §3.1); empty where
+    /// there is none.
+    pub fn path(&self) -> &str {
+        let (_, rest) = self.0.split_once("://").unwrap_or_default();
+        let path = rest.find('/').and_then(|start| rest.get(start..));
+        path.unwrap_or_default().trim_end_matches('/')
+    }
+}
+
 impl Read for IssuerUrl {
     fn read(value: &Value, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
         let text = String::read(value, at, problems)?;
@@ -345,7 +355,7 @@ impl Read for IssuerUrl {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, LimitsSection, LogSection};
+    use super::{Config, IssuerUrl, LimitsSection, LogSection};
     use serde_json::json;
     use wardgate_core::config::{At, Problems, Read};
 
@@ -359,6 +369,19 @@ mod tests {
             Some(LogSection::default())
         );
         assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn the_path_of_an_issuer_begins_after_its_host() {
+        for (issuer, path) in [
+            ("https://auth.example.com", ""),
+            ("https://auth.example.com/", ""),
+            ("https://auth.example.com:8443/tenant", "/tenant"),
+            ("https://auth.example.com/tenant/", "/tenant"),
+            ("http://[::1]:80/a/b", "/a/b"),
+        ] {
+            assert_eq!(IssuerUrl(issuer.to_owned()).path(), path, "{issuer}");
+        }
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint::get(all, admin, "Lists OAuth clients, a page at a time.")
             .query::<ListQuery>()
             .answers::<ClientList>(StatusCode::OK, "Some of the clients, in no order.")
+            .fails(StatusCode::BAD_REQUEST, &["cursor-unknown"])
             .runs(list),
         invalid(endpoint::post(all, admin, "Makes an OAuth client."))
             .json::<NewClient>()
@@ -163,6 +164,9 @@ impl From<ClientError> for Problem {
             ClientError::Unknown => (StatusCode::NOT_FOUND, "client-unknown"),
             ClientError::IdTaken => (conflict, "id-taken"),
             ClientError::NoSecret => (conflict, "client-has-no-secret"),
+            ClientError::Store(StoreError::CursorUnknown) => {
+                (StatusCode::BAD_REQUEST, "cursor-unknown")
+            }
             ClientError::Store(StoreError::Changed | StoreError::Conflict { .. })
             | ClientError::Revoke(RevokeError::Store(StoreError::Changed)) => (conflict, "changed"),
             ClientError::Store(

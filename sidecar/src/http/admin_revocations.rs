@@ -22,6 +22,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint::get(path, admin, "Lists revocations, a page at a time.")
             .query::<ListQuery>()
             .answers::<RevocationList>(StatusCode::OK, "Some of the revocations, in no order.")
+            .fails(StatusCode::BAD_REQUEST, &["cursor-unknown"])
             .runs(list),
         endpoint::post(path, admin, "Revokes tokens or an API key.")
             .json::<RevokeRequest>()
@@ -122,6 +123,9 @@ impl From<RevokeError> for Problem {
             RevokeError::Store(StoreError::Changed) => {
                 let detail = "others revoke the same all the time";
                 Self::new(StatusCode::CONFLICT, "changed", detail)
+            }
+            RevokeError::Store(error @ StoreError::CursorUnknown) => {
+                Self::new(StatusCode::BAD_REQUEST, "cursor-unknown", error.to_string())
             }
             RevokeError::Store(error) => Self::internal(&error),
         }

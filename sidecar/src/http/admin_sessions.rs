@@ -27,6 +27,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         endpoint::get(all, admin, "Lists sessions: all, a page at a time, or those of a subject.")
             .query::<ListQuery>()
             .answers::<FamilyPage>(StatusCode::OK, "Some of the sessions, in no order.")
+            .fails(StatusCode::BAD_REQUEST, &["cursor-unknown"])
             .runs(list),
         endpoint::delete(all, admin, "Ends all sessions of a subject.")
             .query::<SubjectQuery>()
@@ -114,5 +115,8 @@ fn unknown() -> Problem {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: StoreError) -> Problem {
+    if matches!(error, StoreError::CursorUnknown) {
+        return Problem::new(StatusCode::BAD_REQUEST, "cursor-unknown", error.to_string());
+    }
     Problem::internal(&error)
 }

@@ -36,6 +36,7 @@ fn life() -> Vec<Endpoint> {
         endpoint::get("/admin/v1/users", admin, "Lists users, a page at a time.")
             .query::<UserFilter>()
             .answers::<UserList>(StatusCode::OK, "Those of the page that were asked for.")
+            .fails(StatusCode::BAD_REQUEST, &["cursor-unknown"])
             .runs(list),
         hashing(endpoint::post("/admin/v1/users", admin, "Makes a user."))
             .json::<CreateUser>()
@@ -255,6 +256,9 @@ impl From<AccountError> for Problem {
             AccountError::NameTaken => (StatusCode::CONFLICT, "name-taken"),
             AccountError::IdTaken => (StatusCode::CONFLICT, "id-taken"),
             AccountError::Busy(_) => (StatusCode::SERVICE_UNAVAILABLE, "login-busy"),
+            AccountError::Store(StoreError::CursorUnknown) => {
+                (StatusCode::BAD_REQUEST, "cursor-unknown")
+            }
             AccountError::Store(StoreError::Changed | StoreError::Conflict { .. }) => {
                 (StatusCode::CONFLICT, "changed")
             }

@@ -10,7 +10,7 @@ use axum::{Extension, body::Body};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::endpoint::{self, Endpoint, Requirement};
+use super::endpoint::{self, Endpoint, OtherOrigins, Requirement};
 use super::extract;
 use super::oauth::{count, forms, kept_by_nobody, record, record_refusal, status};
 use super::problem::Problem;
@@ -47,6 +47,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .fails(unauthorized, &["invalid-client"])
         .fails(StatusCode::TOO_MANY_REQUESTS, &["temporarily-unavailable"])
         .fails(StatusCode::SERVICE_UNAVAILABLE, &["temporarily-unavailable"])
+        .for_scripts_of(OtherOrigins::Allowed)
+        .below_issuer()
         .runs(login),
         endpoint::post(
             "/auth/logout",
@@ -56,6 +58,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .optional_json::<LogoutBody>()
         .answers_nothing(StatusCode::NO_CONTENT, "It is over, whether it was before or not.")
         .fails(bad, &["invalid-request", "invalid-dpop-proof", "use-dpop-nonce"])
+        .for_scripts_of(OtherOrigins::Allowed)
+        .below_issuer()
         .runs(logout),
     ]
 }

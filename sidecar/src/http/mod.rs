@@ -12,6 +12,7 @@ mod admin_users;
 mod auth;
 mod body;
 mod connection;
+mod cors;
 mod endpoint;
 mod extract;
 mod internal;
@@ -38,7 +39,7 @@ pub use body::BodyBudget;
 pub use listener::{BindError, Listener};
 pub(crate) use problem::Problem;
 
-use endpoint::{Endpoint, ListenerName, router};
+use endpoint::{Endpoint, ListenerName, OtherOrigins, router};
 
 use crate::app::App;
 use crate::limits::limit_by_address;
@@ -79,7 +80,13 @@ fn endpoints() -> Vec<Endpoint> {
 /// Router of the public listener.
 pub fn public_router(app: &Arc<App>) -> Router {
     let limit = from_fn_with_state(Arc::clone(&app.public_limit), limit_by_address);
-    let routes = router(endpoints(), ListenerName::Public, app).layer(limit);
+    let empty = Router::new().without_v07_checks();
+    let routes = OtherOrigins::ALL.into_iter().fold(empty, |routes, origins| {
+        let of_them = endpoints().into_iter().filter(|it| it.other_origins() == origins);
+        let of_them = router(of_them.collect(), ListenerName::Public, app).layer(limit.clone());
+        // Around the limit, so that an application can read that it has asked too often.
+        routes.merge(cors::layer(of_them, origins, app.oauth.allowed_origins()))
+    });
     observe::layer(routes, ListenerName::Public.word(), app)
 }
 

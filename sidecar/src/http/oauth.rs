@@ -14,7 +14,7 @@ use serde_json::json;
 pub(super) use forms::{ClientCredentials, Refusal};
 
 use super::admin_revocations::record as record_revocation;
-use super::endpoint::{self, Declaration, Endpoint, Requirement};
+use super::endpoint::{self, Declaration, Endpoint, OtherOrigins, Requirement};
 use crate::app::App;
 use crate::families::report;
 use crate::limits::Peer;
@@ -36,10 +36,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers::<forms::TokenAnswer>(StatusCode::OK, "The token.")
             .header("Cache-Control", kept_by_nobody)
             .header("DPoP-Nonce", "The nonce of the next proof.")
+            .for_scripts_of(OtherOrigins::Allowed)
+            .below_issuer()
             .runs(token),
         refusals(endpoint::post("/oauth2/revoke", client, "Ends a token (RFC 7009)."))
             .form::<forms::OneToken>()
             .answers_nothing(StatusCode::OK, "The token is over, or never was one.")
+            .for_scripts_of(OtherOrigins::Allowed)
+            .below_issuer()
             .runs(revoke),
         refusals(endpoint::post(
             "/oauth2/introspect",
@@ -49,10 +53,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .form::<forms::OneToken>()
         .answers::<forms::Introspection>(StatusCode::OK, "What it says, if it is active.")
         .header("Cache-Control", kept_by_nobody)
+        .below_issuer()
         .runs(introspect),
         endpoint::get(well_known, open, "Says what the OAuth endpoints can do (RFC 8414).")
             .answers::<ServerMetadata>(StatusCode::OK, "The metadata.")
             .header("Cache-Control", "How long it may be kept.")
+            .for_scripts_of(OtherOrigins::All)
+            .well_known_of_issuer()
             .runs(metadata),
     ]
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::endpoint::{self, Endpoint, Requirement};
+use super::endpoint::{self, Endpoint, OtherOrigins, Requirement};
 use super::jwks;
 use super::problem::Problem;
 use crate::app::App;
@@ -35,6 +35,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .header("Cache-Control", "How long it may be kept.")
             .header("ETag", "Names what it is, for `If-None-Match`.")
             .answers_nothing(StatusCode::NOT_MODIFIED, "It is what `If-None-Match` names.")
+            .for_scripts_of(OtherOrigins::All)
+            .below_issuer()
             .runs(jwks::jwks),
         endpoint::get("/openapi.json", open, "Shows this document.")
             .answers::<Map<String, Value>>(StatusCode::OK, "The document, OpenAPI 3.1.")

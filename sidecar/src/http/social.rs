@@ -34,6 +34,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .form::<AskedToken>()
             .answers::<GivenToken>(StatusCode::OK, "The token; it lives for a minute at least.")
             .header("Cache-Control", "`no-store`: nothing on the way keeps it.")
+            .below_issuer()
             .runs(give),
     ]
 }

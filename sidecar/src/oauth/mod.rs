@@ -53,7 +53,7 @@ pub use revocation::TokenEnded;
 
 use crate::accounts::Accounts;
 use crate::clock::Clock;
-use crate::config::{IssuerSection, OAuthSection};
+use crate::config::{AllowedOrigin, IssuerSection, OAuthSection};
 use crate::desk::Desk;
 use crate::families::Families;
 use crate::random::Random;
@@ -134,6 +134,16 @@ impl TokenService {
             nonces,
             failures,
         })
+    }
+
+    /// The path of the issuer, without a `/` at its end; empty where there is none.
+    pub fn issuer_path(&self) -> &str {
+        self.issuer.issuer.path()
+    }
+
+    /// Browser applications of which other origins may ask.
+    pub fn allowed_origins(&self) -> &[AllowedOrigin] {
+        &self.section.allowed_origins
     }
 
     /// The registry of clients.

@@ -4,6 +4,7 @@ mod authentication;
 mod ends;
 mod grants;
 mod proofs;
+mod races;
 mod sessions;
 
 use std::net::IpAddr;
@@ -191,8 +192,13 @@ impl ClientKey {
     }
 
     pub(super) fn assertion(&self, client_id: &str, jti: &str) -> String {
+        self.assertion_until(client_id, jti, NOW + 60)
+    }
+
+    /// An assertion that is taken until some second since the epoch.
+    pub(super) fn assertion_until(&self, client_id: &str, jti: &str, until: u64) -> String {
         let claims = json!({
-            "iss": client_id, "sub": client_id, "aud": ISSUER, "exp": NOW + 60, "jti": jti,
+            "iss": client_id, "sub": client_id, "aud": ISSUER, "exp": until, "jti": jti,
         });
         self.0.sign("JWT", &object(claims)).unwrap()
     }

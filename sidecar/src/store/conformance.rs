@@ -161,6 +161,7 @@ macro_rules! all_tests {
                 several_keys_change_together_or_not_at_all
                 many_values_come_in_the_order_of_their_keys
                 pages_show_every_entry_of_every_table
+                a_page_begins_only_where_one_of_its_table_has_ended
                 counters_add_rise_and_stop
                 what_is_no_counter_is_not_counted_and_nothing_else_is_written
                 what_no_store_takes_is_refused;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use wardgate_core::time::UnixSeconds;
 
 use self::layout::{ENDS, FORMAT, LOG, head, is_over, value_and_end, values};
+use super::cursor::{self, Kind};
 use super::open::{OpenProblem, OpenStoreError};
 use super::{
     Answer, CleanedUp, Entry, LogPage, LogPosition, MAX_LOG_PAGE, Page, Store, StoreError,
@@ -231,7 +232,9 @@ impl Store for Embedded {
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page> {
         let now = self.0.clock.now();
         self.read(|transaction| {
-            let start = cursor.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let read = |cursor: String| cursor::read(Kind::Embedded, table, &cursor);
+            let start = cursor.map(read).transpose()?;
+            let start = start.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let entries = transaction.open_table(values(table)).map_err(failed)?;
             let range = entries.range::<&str>((start, Bound::Unbounded)).map_err(failed)?;
             let mut page = Page { entries: Vec::new(), next: None };
@@ -240,8 +243,8 @@ impl Store for Embedded {
                 if number == PAGE_ENTRIES {
                     break;
                 }
-                page.next =
-                    (number == PAGE_ENTRIES.saturating_sub(1)).then(|| key.value().to_owned());
+                page.next = (number == PAGE_ENTRIES.saturating_sub(1))
+                    .then(|| cursor::write(Kind::Embedded, table, key.value()));
                 let (value, expires_at) = value_and_end(table, bytes.value());
                 if !is_over(expires_at, now) {
                     let (key, value) = (key.value().to_owned(), value.to_vec());

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wardgate_core::time::UnixSeconds;
 
+mod cursor;
 mod embedded;
 mod log;
 pub mod migrate;
@@ -61,7 +62,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Some entries of a table, and the cursor for more; `None` begins. Over all pages every entry
-    /// that stands throughout appears at least once.
+    /// that stands throughout appears at least once. A cursor that no page of this table named is
+    /// [`StoreError::CursorUnknown`].
     fn page(&self, table: Table, cursor: Option<String>) -> Answer<'_, Page>;
 
     /// Checks all, then writes all and appends to the log, in one step, also between several
@@ -141,6 +143,9 @@ pub struct StoreStat {
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A page was asked for that begins where no page has said that the next one does.
+    #[error("`cursor`: expected the `next` of a page of this list, as it came")]
+    CursorUnknown,
     /// A check of the transaction does not hold: nothing was written.
     #[error("somebody else changed the store in between")]
     Conflict {

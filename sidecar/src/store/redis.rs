@@ -20,6 +20,7 @@ use wardgate_core::time::UnixSeconds;
 
 use self::keys::Keys;
 use self::link::{Link, Repeat};
+use super::cursor::{self, Kind};
 use super::log::link_digits;
 use super::open::{OpenProblem, OpenStoreError};
 use super::{
@@ -187,10 +188,10 @@ impl Redis {
 
     async fn scan(&self, table: Table, cursor: Option<String>) -> Result<Page, StoreError> {
         let mut command = redis::cmd(if table.may_expire() { "ZSCAN" } else { "HSCAN" });
-        let cursor = cursor.unwrap_or_else(|| "0".to_owned());
-        command.arg(self.keys.table(table)).arg(cursor).arg("COUNT").arg(PAGE_ENTRIES);
-        let (next, pairs): (String, Vec<(String, Vec<u8>)>) = self.read(command).await?;
-        let next = (next != "0").then_some(next);
+        let place = cursor.map_or(Ok(0), |cursor| place(table, &cursor))?;
+        command.arg(self.keys.table(table)).arg(place).arg("COUNT").arg(PAGE_ENTRIES);
+        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = self.read(command).await?;
+        let next = (next != 0).then(|| cursor::write(Kind::Redis, table, &next.to_string()));
         let entries = if table.may_expire() {
             self.listed(table, pairs).await?
         } else {
@@ -373,6 +374,12 @@ fn done(answer: &[&str]) -> Result<LogPosition, StoreError> {
         ["format"] => Err(failed(NotOurs)),
         _ => Err(failed(Unknown)),
     }
+}
+
+/// Where the server goes on. To what is no number it answers with an error, as if it had failed.
+fn place(table: Table, cursor: &str) -> Result<u64, StoreError> {
+    let place = cursor::read(Kind::Redis, table, cursor)?;
+    place.parse().map_err(|_| StoreError::CursorUnknown)
 }
 
 /// The end that a score in an index is.

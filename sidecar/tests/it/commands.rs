@@ -27,6 +27,26 @@ fn init_writes_a_home_that_passes_its_own_check_and_overwrites_nothing() {
 }
 
 #[test]
+fn init_for_an_issuer_with_a_path_lets_requests_to_its_addresses_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = wardgate();
+    command.args(["init", "--issuer", "https://a.example/tenant/", "--dir"]).arg(directory.path());
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let policy = std::fs::read_to_string(directory.path().join("policy.yaml")).unwrap();
+    for piece in [
+        "issuer: \"https://a.example/tenant/\"",
+        "path: \"/tenant/oauth2/{rest...}\"",
+        "path: \"/tenant/auth/{rest...}\"",
+        "path: \"/tenant/.well-known/jwks.json\"",
+        "path: \"/.well-known/oauth-authorization-server/tenant\"",
+    ] {
+        assert!(policy.contains(piece), "{piece}: {policy}");
+    }
+    assert!(!policy.contains('@'), "{policy}");
+}
+
+#[test]
 fn init_puts_no_secret_where_somebody_else_has_a_say() {
     let parent = tempfile::tempdir().unwrap();
     let refused = |name: &str| {

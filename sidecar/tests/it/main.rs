@@ -10,12 +10,14 @@
 mod api_keys;
 mod audit;
 mod commands;
+mod cors;
 mod endpoints;
 mod feed;
 mod home;
 mod http;
 mod internal;
 mod lifecycle;
+mod lists;
 mod oauth;
 mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]

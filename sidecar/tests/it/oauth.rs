@@ -151,6 +151,54 @@ fn metadata_is_found_at_its_well_known_place() {
     assert_eq!(metadata["token_endpoint"], "http://127.0.0.1:8180/oauth2/token");
 }
 
+/// The answer to a request without anything, for what the metadata names.
+fn reached(sidecar: &Sidecar, method: &str, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(sidecar.public).unwrap();
+    stream.write_all(&request(method, path, &[], b"")).unwrap();
+    Answer::read(&mut stream).status
+}
+
+#[test]
+fn an_issuer_with_a_path_is_found_as_rfc_8414_says_and_answers_where_its_metadata_says() {
+    let host = "https://auth.example.com";
+    // The last ones would be names to a router.
+    for (written, path) in [
+        ("/tenant", "/tenant"),
+        ("/tenant/", "/tenant"),
+        ("/a/b.c", "/a/b.c"),
+        ("/:t/*/{x}", "/:t/*/{x}"),
+    ] {
+        let home = Home::new();
+        let issuer = format!("{host}{written}");
+        home.edit("issuer: \"http://127.0.0.1:8180\"", &format!("issuer: \"{issuer}\""));
+        let sidecar = home.serve();
+        let well_known = "/.well-known/oauth-authorization-server";
+        let metadata = get(&sidecar, &format!("{well_known}{path}")).json();
+        assert_eq!(metadata["issuer"], issuer);
+        let place = |name: &str| {
+            let address = metadata[name].as_str().unwrap();
+            let place = address.strip_prefix(host).unwrap();
+            assert!(place.starts_with(&format!("{path}/")), "{address}");
+            place.to_owned()
+        };
+        for name in ["token_endpoint", "revocation_endpoint", "introspection_endpoint"] {
+            assert_eq!(reached(&sidecar, "POST", &place(name)), 400, "{name} of {issuer}");
+        }
+        assert_eq!(reached(&sidecar, "GET", &place("jwks_uri")), 200, "{issuer}");
+        for login in ["/auth/login", "/auth/logout"] {
+            assert_eq!(reached(&sidecar, "POST", &format!("{path}{login}")), 400, "{issuer}");
+        }
+        // What is about the sidecar and not about the issuer is not there twice, nor another issuer.
+        for nothing in [format!("{path}/metrics"), format!("{well_known}/other")] {
+            assert_eq!(reached(&sidecar, "GET", &nothing), 404, "{nothing}");
+        }
+        assert_eq!(reached(&sidecar, "POST", "/other/oauth2/token"), 404);
+        // A proxy that takes the path away finds what it found before.
+        assert_eq!(reached(&sidecar, "POST", "/oauth2/token"), 400);
+        assert_eq!(get(&sidecar, well_known).json(), metadata);
+    }
+}
+
 #[test]
 fn a_client_is_made_changed_and_removed_with_and_without_a_running_sidecar() {
     let home = Home::new();
@@ -320,4 +368,16 @@ fn the_printed_envoy_configuration_routes_to_the_token_service_and_the_first_pol
     assert!(config.find("/oauth2/") < config.find("match: {prefix: \"/\"}"));
     let off = home.done(&["envoy", "config", "--no-token-service"]);
     assert_eq!(off, without);
+    home.edit("issuer: \"http://127.0.0.1:8180\"", "issuer: \"https://a.example/tenant/\"");
+    let below = home.done(&["envoy", "config"]);
+    for piece in [
+        "- match: {prefix: \"/tenant/oauth2/\"}",
+        "- match: {prefix: \"/tenant/auth/\"}",
+        "- match: {path: \"/tenant/.well-known/jwks.json\"}",
+        "- match: {path: \"/.well-known/oauth-authorization-server/tenant\"}",
+    ] {
+        assert!(below.contains(piece), "{piece}: {below}");
+    }
+    // Another issuer of the same host may be there.
+    assert!(!below.contains("{prefix: \"/oauth2/\"}"), "{below}");
 }

@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::Parser;
 use wardgate_host_tests::{
     chaos::{self, Fault},
-    oracle, schemathesis,
+    oracle,
+    schemathesis::{self, Store},
     soak::{Amount, Arena, attack},
 };
 
@@ -24,7 +25,7 @@ struct Arguments {
     /// Tokens to show to others' libraries; 0 for none.
     #[arg(long, default_value_t = 1_000_000)]
     tokens: usize,
-    /// How long every endpoint of each listener is asked; 0 for not at all.
+    /// How long every endpoint of each listener is asked, half of it on each store; 0 for not at all.
     #[arg(long, default_value_t = 300)]
     endpoint_seconds: u64,
     /// Repeats an earlier run.
@@ -72,8 +73,11 @@ fn main() -> Result<()> {
 fn endpoints(arguments: &Arguments) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(now);
     eprintln!("every endpoint, seed {seed}");
-    let seconds = Some(arguments.endpoint_seconds);
-    schemathesis::run(schemathesis::Effort { examples: 200, seconds, seed })
+    let seconds = Some(arguments.endpoint_seconds.div_ceil(2));
+    let effort = schemathesis::Effort { examples: 200, seconds, seed };
+    [Store::Embedded, Store::Redis]
+        .into_iter()
+        .try_for_each(|store| schemathesis::run(store, effort))
 }
 
 fn faults(arguments: &Arguments) -> Vec<Fault> {

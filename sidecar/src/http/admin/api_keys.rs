@@ -38,6 +38,7 @@ fn life() -> Vec<Endpoint> {
         endpoint::get("/admin/v1/api-keys", admin, "Lists API keys, a page at a time.")
             .query::<ApiKeyFilter>()
             .answers::<ApiKeyList>(StatusCode::OK, "Those of the page that were asked for.")
+            .fails(StatusCode::BAD_REQUEST, &["cursor-unknown"])
             .runs(list),
         endpoint::post("/admin/v1/api-keys", admin, "Makes an API key.")
             .json::<CreateApiKey>()
@@ -232,6 +233,9 @@ impl From<ApiKeyError> for Problem {
             ApiKeyError::NothingWaits => (conflict, "nothing-waits"),
             ApiKeyError::Store(StoreError::NameTaken | StoreError::IdTaken) => {
                 (conflict, "name-taken")
+            }
+            ApiKeyError::Store(StoreError::CursorUnknown) => {
+                (StatusCode::BAD_REQUEST, "cursor-unknown")
             }
             ApiKeyError::Store(StoreError::Changed | StoreError::Conflict { .. }) => {
                 (conflict, "changed")

@@ -50,8 +50,9 @@ pub(in crate::http) fn openapi(endpoints: &[Endpoint]) -> Value {
         "info": {
             "title": "Wardgate sidecar",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Each operation has the name of its listener as its tag, and in \
-                `x-wardgate-requirement` what whoever asks must show.",
+            "description": "Each operation has the name of its listener as its tag, in \
+                `x-wardgate-requirement` what whoever asks must show, and in \
+                `x-wardgate-other-origins` of which origins scripts in browsers may ask, if any.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
@@ -74,6 +75,9 @@ impl Writer {
         set("tags", served.map(ListenerName::word).collect());
         set("summary", declaration.summary.into());
         set("x-wardgate-requirement", declaration.requirement.word().into());
+        if let Some(origins) = declaration.other_origins.word() {
+            set("x-wardgate-other-origins", origins.into());
+        }
         set("security", declaration.requirement.security());
         let parameters = self.parameters(declaration);
         if !parameters.is_empty() {

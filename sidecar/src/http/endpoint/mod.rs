@@ -4,7 +4,9 @@
 //! served to anyone by mistake.
 
 mod document;
+mod origins;
 mod page;
+mod place;
 mod requirement;
 mod router;
 mod schema;
@@ -19,11 +21,13 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub(super) use document::openapi;
+pub(super) use origins::OtherOrigins;
 pub(super) use page::authorization;
 pub(super) use requirement::{ListenerName, Requirement};
 pub(super) use router::router;
 
 use crate::app::App;
+use place::IssuerPath;
 
 /// Bodies as the HTML standard encodes forms: those of OAuth (RFC 6749 appendix B).
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -49,6 +53,8 @@ pub(super) struct Declaration {
     requirement: Requirement,
     summary: &'static str,
     is_for_operators_too: bool,
+    other_origins: OtherOrigins,
+    issuer_path: IssuerPath,
     parameters: Vec<(&'static str, &'static str)>,
     query: Option<SchemaOf>,
     body: Option<Body>,
@@ -165,6 +171,8 @@ impl Declaration {
             requirement,
             summary,
             is_for_operators_too: false,
+            other_origins: OtherOrigins::None,
+            issuer_path: IssuerPath::Nowhere,
             parameters: Vec::new(),
             query: None,
             body: None,
@@ -268,6 +276,26 @@ impl Declaration {
         self
     }
 
+    /// Scripts of these other origins may ask it and read its answers.
+    pub(super) fn for_scripts_of(mut self, origins: OtherOrigins) -> Self {
+        self.other_origins = origins;
+        self
+    }
+
+    /// Its address begins with the issuer, as the metadata says it: where the issuer has a path, that
+    /// comes first.
+    pub(super) fn below_issuer(mut self) -> Self {
+        self.issuer_path = IssuerPath::First;
+        self
+    }
+
+    /// Its address is made of the issuer as RFC 8414 §3.1 does it: where the issuer has a path, that
+    /// comes last.
+    pub(super) fn well_known_of_issuer(mut self) -> Self {
+        self.issuer_path = IssuerPath::Last;
+        self
+    }
+
     /// What answers it.
     pub(super) fn runs<H, T>(self, handler: H) -> Endpoint
     where
@@ -282,5 +310,12 @@ impl Declaration {
     fn is_served_by(&self, listener: ListenerName) -> bool {
         let own = self.requirement.listener() == listener;
         own || (self.is_for_operators_too && listener == ListenerName::Admin)
+    }
+}
+
+impl Endpoint {
+    /// Scripts of which other origins may ask it.
+    pub(super) fn other_origins(&self) -> OtherOrigins {
+        self.declaration.other_origins
     }
 }

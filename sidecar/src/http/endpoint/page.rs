@@ -1,6 +1,6 @@
 //! The table of who may ask what, for readers.
 
-use super::{Endpoint, ListenerName, Requirement};
+use super::{Endpoint, ListenerName, OtherOrigins, Requirement};
 
 /// The page with all endpoints and their requirements, as Markdown.
 pub(in crate::http) fn authorization(endpoints: &[Endpoint]) -> String {
@@ -26,7 +26,28 @@ pub(in crate::http) fn authorization(endpoints: &[Endpoint]) -> String {
         ));
         page.extend(rows(endpoints, listener));
     }
+    page.push_str(
+        "\n## Browser applications of other origins\n\n\
+         What scripts of other origins than the sidecar's may ask and read (CORS); it is required of \
+         them what is required of anyone.\n\
+         Browsers let them read no other answer.\n\n\
+         | method | path | origins |\n| --- | --- | --- |\n",
+    );
+    page.extend(scripts(endpoints));
     page
+}
+
+/// The endpoints that scripts of other origins may ask.
+fn scripts(endpoints: &[Endpoint]) -> Vec<String> {
+    let declarations = endpoints.iter().map(|endpoint| &endpoint.declaration);
+    let mut asked: Vec<_> =
+        declarations.filter(|it| it.other_origins != OtherOrigins::None).collect();
+    asked.sort_by_key(|it| (it.path, it.method));
+    let row = |it: &super::Declaration| {
+        let (method, origins) = (it.method.word(), it.other_origins.description());
+        format!("| {method} | `{}` | {origins} |\n", it.path)
+    };
+    asked.into_iter().map(row).collect()
 }
 
 fn rows(endpoints: &[Endpoint], listener: ListenerName) -> Vec<String> {

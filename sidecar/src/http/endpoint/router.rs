@@ -21,7 +21,9 @@ pub(in crate::http) fn router(
     app: &Arc<App>,
 ) -> Router<Arc<App>> {
     let served = endpoints.into_iter().filter(|it| it.declaration.is_served_by(listener));
-    served.fold(Router::new(), |router, Endpoint { declaration, handler }| {
+    // The path of an issuer is what it is: its segments may begin with what was a name once.
+    let empty = Router::new().without_v07_checks();
+    served.fold(empty, |router, Endpoint { declaration, handler }| {
         let handler = match declaration.requirement {
             // The address limit is around all that is public; the rest is in the body, so it is the
             // handler that checks it, and a test that wants every such endpoint to refuse.
@@ -33,6 +35,10 @@ pub(in crate::http) fn router(
                 handler.route_layer(from_fn_with_state(Arc::clone(app), authenticate))
             }
             Requirement::AdminSocket => handler.route_layer(from_fn(only_by_socket)),
+        };
+        let router = match declaration.path_of_issuer(app.oauth.issuer_path()) {
+            Some(path) => router.route(&path, handler.clone()),
+            None => router,
         };
         router.route(declaration.path, handler)
     })

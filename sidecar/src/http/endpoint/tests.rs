@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::router::only_by_socket;
-use super::{ListenerName, Requirement, schema};
+use super::{ListenerName, OtherOrigins, Requirement, schema};
 use crate::http::{endpoints, openapi};
 use crate::limits::Peer;
 
@@ -68,6 +68,38 @@ fn every_endpoint_is_in_the_document_with_its_requirement() {
         let operation = &document["paths"][declaration.path][method];
         assert_eq!(operation["x-wardgate-requirement"], declaration.requirement.word());
         assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()));
+    }
+}
+
+#[test]
+fn scripts_of_other_origins_may_ask_these_and_nothing_else() {
+    let of = |origins: OtherOrigins| -> BTreeSet<&str> {
+        let found = endpoints().into_iter().filter(|it| it.other_origins() == origins);
+        found.map(|endpoint| endpoint.declaration.path).collect()
+    };
+    let applications = ["/auth/login", "/auth/logout", "/oauth2/revoke", "/oauth2/token"];
+    assert_eq!(of(OtherOrigins::Allowed), BTreeSet::from(applications));
+    let everybody = ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"];
+    assert_eq!(of(OtherOrigins::All), BTreeSet::from(everybody));
+}
+
+#[test]
+fn only_what_anyone_may_reach_stands_below_an_issuer() {
+    for endpoint in endpoints() {
+        let declaration = &endpoint.declaration;
+        let placed = declaration.path_of_issuer("/{tenant}");
+        let public = declaration.requirement.listener() == ListenerName::Public;
+        assert!(public || placed.is_none(), "{}", declaration.path);
+        assert_eq!(declaration.path_of_issuer(""), None, "{}", declaration.path);
+        let expected = match declaration.path {
+            "/.well-known/oauth-authorization-server" => {
+                Some("/.well-known/oauth-authorization-server/{{tenant}}".to_owned())
+            }
+            "/healthz" | "/readyz" | "/metrics" | "/openapi.json" => None,
+            path if public => Some(format!("/{{{{tenant}}}}{path}")),
+            _ => None,
+        };
+        assert_eq!(placed, expected, "{}", declaration.path);
     }
 }
 

@@ -150,6 +150,31 @@ pub(in crate::store) async fn what_is_no_counter_is_not_counted_and_nothing_else
     }
 }
 
+pub(in crate::store) async fn a_page_begins_only_where_one_of_its_table_has_ended(two: &Two) {
+    let tables = [Table::Users, Table::Clients, Table::Families, Table::Revocations];
+    let mut cursors = Vec::new();
+    for table in tables {
+        for part in [0..1000, 1000..2500] {
+            let put = |it: Transaction, number| it.put(table, format!("key {number}"), "v");
+            two.one.commit(part.fold(Transaction::new(), put)).await.unwrap();
+        }
+        cursors.push((table, two.one.page(table, None).await.unwrap().next.unwrap()));
+    }
+    let garbage = ["", "0", "key 1", "-1", "99999999999999999999", "ZTA", "\0", "é"];
+    let mut wrong: Vec<String> = garbage.map(str::to_owned).to_vec();
+    wrong.push("A".repeat(100_000));
+    for (table, cursor) in &cursors {
+        // Also of another sidecar.
+        let page = two.other.page(*table, Some(cursor.clone())).await.unwrap();
+        assert!(!page.entries.is_empty(), "{table:?}");
+        let others = cursors.iter().filter(|(other, _)| other != table).map(|(_, it)| it);
+        for wrong in wrong.iter().chain(others) {
+            let refused = two.other.page(*table, Some(wrong.clone())).await;
+            assert!(matches!(refused, Err(StoreError::CursorUnknown)), "{table:?} {wrong}");
+        }
+    }
+}
+
 pub(in crate::store) async fn what_no_store_takes_is_refused(two: &Two) {
     let twice = Transaction::new().put(Table::Roles, "a", "1").delete(Table::Roles, "a");
     let ends = Transaction::new().put_until(Table::Roles, "a", "1", Some(now().plus(9)));

@@ -16,6 +16,7 @@ use super::Redis;
 use crate::config::{RedisSettings, StoreSettings, store_settings};
 use crate::random::Random;
 use crate::store::conformance::{self, Two, api_key, known, store_tests};
+use crate::store::cursor::{self, Kind};
 use crate::store::records::api_keys;
 use crate::store::{LogPage, OpenStoreError, Store as _, StoreError, Table, Transaction};
 
@@ -46,6 +47,18 @@ async fn single() -> (Server, Two) {
 }
 
 store_tests!(single().await);
+
+#[test]
+fn a_place_that_the_server_would_take_for_an_error_is_an_unknown_cursor() {
+    let table = Table::Users;
+    for place in ["", "x", "-1", "1.5", " 1", "18446744073709551616"] {
+        let cursor = cursor::write(Kind::Redis, table, place);
+        let refused = super::place(table, &cursor);
+        assert!(matches!(refused, Err(StoreError::CursorUnknown)), "{place}");
+    }
+    let cursor = cursor::write(Kind::Redis, table, "18446744073709551615");
+    assert_eq!(super::place(table, &cursor).unwrap(), u64::MAX);
+}
 
 /// Writes from eight tasks while `kill` kills the master, and reads back what was acknowledged.
 async fn nothing_acknowledged_is_lost<T: Send + 'static>(
