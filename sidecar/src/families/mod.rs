@@ -15,6 +15,7 @@ mod refresh;
 mod report;
 mod revoked;
 mod token;
+mod usage;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use crate::random::{Random, RandomError};
 use crate::seal::{StoreKeys, UnsealError};
 use crate::store::records::{StoredFamily, secrets};
 use crate::store::{Store, StoreError};
+use crate::usage::UsageRecorder;
 use token::TokenKey;
 
 /// How often a change is tried again when somebody else changes the same. Each time somebody else has
@@ -55,6 +57,7 @@ pub struct Families {
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
+    usage: Option<Arc<UsageRecorder>>,
 }
 
 /// Why families cannot be opened.
@@ -116,7 +119,8 @@ impl Families {
         let stands = secrets::get_or_insert(&*store, secrets::REFRESH_TOKEN_KEY, &sealed).await?;
         let key = TokenKey::new(&store_keys.open(context, &stands)?);
         let issuer = issuer.to_owned();
-        Ok(Self { store, key, store_keys, issuer, settings, clock, random, metrics })
+        let usage = None;
+        Ok(Self { store, key, store_keys, issuer, settings, clock, random, metrics, usage })
     }
 
     /// The `iss` that sessions are revoked under.
