@@ -1,6 +1,8 @@
 //! Logging in and out at first-party applications: JSON in and out, errors as problems (RFC 9457)
 //! whose `reason` is the code of OAuth.
 
+mod password;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -57,6 +59,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .answers_nothing(StatusCode::NO_CONTENT, "It is over, whether it was before or not.")
         .fails(bad, &["invalid-request", "invalid-dpop-proof", "use-dpop-nonce"])
         .runs(logout),
+        password::endpoint(),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod authentication;
 mod ends;
 mod grants;
+mod passwords;
 mod proofs;
 mod sessions;
 mod usage;

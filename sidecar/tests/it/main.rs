@@ -17,6 +17,7 @@ mod http;
 mod internal;
 mod lifecycle;
 mod oauth;
+mod passwords;
 mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]
