@@ -14,6 +14,8 @@ Examples:
     List(OneUser),
     /// Forgets the tokens of a user at a provider, or at all providers of the configuration. What
     /// was handed out before works until it ends: the provider alone can end that.
+    // By itself the usage would name the provider before the user.
+    #[command(override_usage = "wardgate social delete [OPTIONS] <USER> <PROVIDER|--all>")]
     #[command(after_help = "\
 Examples:
   wardgate social delete alice github
