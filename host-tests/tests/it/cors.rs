@@ -62,7 +62,8 @@ fn allowed(answer: &Answer) -> Option<String> {
 fn an_application_of_an_allowed_origin_reaches_the_token_service_through_envoy() {
     for path in ["", "/tenant"] {
         let world = World::start(&format!("https://auth.example.com{path}"));
-        let applications = ["/oauth2/token", "/oauth2/revoke", "/auth/login", "/auth/logout"];
+        let applications =
+            ["/oauth2/token", "/oauth2/revoke", "/auth/login", "/auth/logout", "/auth/password"];
         for endpoint in applications.map(|endpoint| format!("{path}{endpoint}")) {
             let asked = world.preflight(&endpoint, ORIGIN, "POST");
             assert_eq!((asked.status, allowed(&asked).as_deref()), (200, Some(ORIGIN)));

@@ -13,6 +13,8 @@ use crate::store::{StoreError, Transaction};
 
 /// Users of one batch. Each is seven operations of a transaction, which may have 4,096.
 pub const MAX_IMPORT_BATCH: usize = 500;
+/// Longest `by`, as of revocations: it stands in the audit log.
+const MAX_BY_BYTES: usize = 1024;
 
 /// A user of another system.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -53,6 +55,9 @@ pub struct ImportUsers {
     /// Whether to look for problems only, and import nothing.
     #[serde(default)]
     pub check: bool,
+    /// Who does it, for those who read it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What became of a batch. With a problem nothing of it was imported.
@@ -124,6 +129,9 @@ impl Accounts {
         if asked.users.len() > MAX_IMPORT_BATCH {
             return Err(AccountError::Invalid(vec!["more than 500 users in one batch".to_owned()]));
         }
+        if asked.by.as_ref().is_some_and(|by| by.len() > MAX_BY_BYTES) {
+            return Err(AccountError::Invalid(vec!["`by` is longer than 1024 bytes".to_owned()]));
+        }
         let mut problems = Vec::new();
         let users = self.all_checked(&asked.users, &mut problems)?;
         for _ in 0..MAX_TRIES {
@@ -143,6 +151,7 @@ impl Accounts {
             match self.store.commit(transaction).await {
                 Ok(_) => {
                     tracing::info!(imported, "users imported");
+                    self.record_import(imported, unchanged, asked.by).await;
                     return Ok(ImportedUsers { imported, unchanged, problems });
                 }
                 // Somebody makes the same users; which of them is looked at again.

@@ -127,6 +127,11 @@ impl Accounts {
     /// [`LoginError`] as of [`Self::login`], or the new password will not do.
     pub async fn change_password(&self, asked: ChangePassword) -> Result<User, LoginError> {
         let before = self.authenticate(&asked.attempt).await?;
+        // The attack: somebody else knows the password. Who is told to change it and gives the same
+        // one has done nothing about that, and believes that it is done.
+        if asked.new.expose() == asked.attempt.password.expose() {
+            return Err(LoginError::NewPassword(vec![PasswordProblem::Unchanged]));
+        }
         let changed = self.replace_password(&before, asked.new).await?;
         // Somebody else changed it meanwhile: the old one is wrong by now.
         changed.ok_or(LoginError::WrongCredentials)

@@ -129,7 +129,8 @@ impl From<MakeHashError> for AccountError {
     }
 }
 
-fn words(problems: &[PasswordProblem]) -> String {
+/// All problems of a password, in words.
+pub(crate) fn words(problems: &[PasswordProblem]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -153,12 +154,7 @@ impl Accounts {
     }
 
     async fn find(&self, name_or_id: &str) -> Result<FoundUser, AccountError> {
-        if let Some(found) = users::get(&*self.store, name_or_id).await? {
-            return Ok(found);
-        }
-        let name = UserName::parse(name_or_id).map_err(|_| AccountError::Unknown)?;
-        let found = users::by_name(&*self.store, name.folded()).await?;
-        found.ok_or(AccountError::Unknown)
+        find(&*self.store, name_or_id).await
     }
 
     /// Hashes a new password, if it will do.
@@ -197,6 +193,20 @@ impl Accounts {
         let text = Zeroizing::new(String::from_utf8_lossy(opened.expose()).into_owned());
         Ok(Some(PasswordHash::parse(&text)?))
     }
+}
+
+/// The user of a store with this id, or of this name.
+///
+/// # Errors
+///
+/// [`AccountError::Unknown`], or the store fails.
+pub(crate) async fn find(store: &dyn Store, name_or_id: &str) -> Result<FoundUser, AccountError> {
+    if let Some(found) = users::get(store, name_or_id).await? {
+        return Ok(found);
+    }
+    let name = UserName::parse(name_or_id).map_err(|_| AccountError::Unknown)?;
+    let found = users::by_name(store, name.folded()).await?;
+    found.ok_or(AccountError::Unknown)
 }
 
 /// With the id in it: whoever can write the store, but has no key, could otherwise put the hash of a

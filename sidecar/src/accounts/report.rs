@@ -83,6 +83,18 @@ impl Accounts {
         self.record(event).await;
     }
 
+    /// A batch of users that came in. One event for all of them: a million lines of a file must not be
+    /// a million lines of the log, each of them synced to the disk. Who they were stands in the store:
+    /// users that were imported, and when.
+    pub(super) async fn record_import(&self, imported: u64, unchanged: u64, by: Option<String>) {
+        let mut event = self.event("users-imported");
+        event.insert("issuer".to_owned(), self.issuer.clone().into());
+        event.insert("imported".to_owned(), imported.into());
+        event.insert("unchanged".to_owned(), unchanged.into());
+        event.extend(by.map(|by| ("by".to_owned(), by.into())));
+        self.record(event).await;
+    }
+
     fn event(&self, decision: &'static str) -> Map<String, Value> {
         let mut event = Map::new();
         event.insert("time".to_owned(), self.clock.now_milliseconds().into());

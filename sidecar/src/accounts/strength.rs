@@ -24,6 +24,9 @@ pub enum PasswordProblem {
     /// Too easily guessed, and why.
     #[error("the password is too easily guessed: {0}")]
     Weak(String),
+    /// It is the one that is to be replaced.
+    #[error("the password is the old one")]
+    Unchanged,
     /// It is in the list of leaked passwords.
     #[error("the password has leaked before and is in the lists of those who guess")]
     Leaked,

@@ -4,6 +4,7 @@ mod api_key;
 mod client;
 mod keys;
 mod session;
+mod social;
 mod token;
 mod usage;
 mod user;
@@ -22,6 +23,7 @@ pub(super) use client::{
 };
 pub(super) use keys::{Keys, ListKeys, RotateKeys};
 pub(super) use session::{ListSessions, RevokeSessions, Session};
+pub(super) use social::{DeleteSocialTokens, Social};
 pub(super) use token::{InspectToken, IssueToken, RevokeToken, Token};
 pub(super) use usage::{UsageBy, UsageOfTokens};
 pub(super) use user::{
@@ -87,6 +89,9 @@ pub(super) enum Command {
     /// Makes users, changes them, ends what they were issued.
     #[command(subcommand)]
     User(User),
+    /// Shows what users have at providers, and forgets it.
+    #[command(subcommand)]
+    Social(Social),
     /// Shows the signing keys, and rotates them.
     #[command(subcommand)]
     Keys(Keys),

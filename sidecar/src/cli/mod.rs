@@ -14,6 +14,7 @@ mod role;
 mod serve;
 mod session;
 mod show;
+mod social;
 mod store;
 mod token;
 mod token_usage;
@@ -91,6 +92,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Keys(keys) => keys::run(&keys),
         Command::Client(client) => client::run(client),
         Command::User(user) => user::run(user),
+        Command::Social(social) => social::run(social),
         Command::Audit(audit) => show::audit(&audit),
         Command::Store(store) => store::run(store),
         Command::Envoy(envoy) => envoy::run(&envoy),

@@ -107,8 +107,9 @@ async fn open(
     let desk = desk.map_err(Failure::failed)?.with_api_keys(config.api_keys.clone());
     let desk = desk.with_signing_keys(&config.signing_keys);
     let desk = Arc::new(desk.with_usage(Arc::clone(&usage)));
-    let families = Arc::new(families(loaded, &desk, (&clock, random), &metrics).await?);
-    let social = social_vault(loaded, &desk, (&clock, random))?;
+    let families = families(loaded, &desk, (&clock, random), &metrics).await?;
+    let families = Arc::new(families.with_usage(Arc::clone(&usage)));
+    let social = social_vault(loaded, &desk, (&clock, random), Some(Arc::clone(&usage)))?;
     let ledger = match loaded.store {
         StoreSettings::Embedded(_) => Ledger::in_memory(),
         StoreSettings::Redis(_) => Ledger::in_store(Arc::clone(&store)),
@@ -195,16 +196,19 @@ async fn accounts(
 }
 
 /// The tokens of users at providers.
-fn social_vault(
+pub(super) fn social_vault(
     loaded: &Loaded,
     desk: &Desk,
     (clock, random): (&Clock, Random),
+    usage: Option<Arc<UsageRecorder>>,
 ) -> Result<SocialVault, Failure> {
     let ground = social::Ground {
         store: Arc::clone(desk.store()),
         store_keys: loaded.store_keys.clone(),
         clock: clock.clone(),
         random,
+        issuer: loaded.config.issuer.issuer.0.clone(),
+        usage,
     };
     SocialVault::new(ground, loaded.social_providers.clone()).map_err(|error| {
         Failure::Failed(format!("the certificates to trust for `social_providers`: {error}"))

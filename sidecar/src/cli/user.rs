@@ -77,7 +77,8 @@ async fn register(loaded: &Loaded) -> Result<Register, Failure> {
     Ok(Register::Direct(Box::new(accounts)))
 }
 
-fn path(user: &str) -> String {
+/// Where a user is, on the admin socket.
+pub(super) fn path(user: &str) -> String {
     format!("{PATH}/{}", segment(user))
 }
 

@@ -15,6 +15,7 @@ mod refresh;
 mod report;
 mod revoked;
 mod token;
+mod usage;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use crate::seal::StoreKeys;
 use crate::store::Store;
 use crate::store::records::StoredFamily;
 use crate::store::records::secrets::{self, OpenSecretError};
+use crate::usage::UsageRecorder;
 use token::TokenKey;
 
 /// How often a change is tried again when somebody else changes the same. Each time somebody else has
@@ -55,6 +57,7 @@ pub struct Families {
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
+    usage: Option<Arc<UsageRecorder>>,
 }
 
 /// A family and its id.
@@ -97,7 +100,8 @@ impl Families {
         let key = secrets::open_or_make(&*store, &store_keys, name, clock.now(), random).await?;
         let key = TokenKey::new(&key);
         let issuer = issuer.to_owned();
-        Ok(Self { store, key, store_keys, issuer, settings, clock, random, metrics })
+        let usage = None;
+        Ok(Self { store, key, store_keys, issuer, settings, clock, random, metrics, usage })
     }
 
     /// The `iss` that sessions are revoked under.

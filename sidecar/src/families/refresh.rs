@@ -89,16 +89,16 @@ impl Families {
     {
         let result = match self.key.read(token) {
             Some(token) => self.use_token(&token, presenter, mint).await,
-            None => Err(RefreshError::Refused(Refusal::NotGenuine)),
+            None => Err(self.refused(Refusal::NotGenuine, presenter, None)),
         };
         match &result {
             Ok(Refreshed { repeated: true, .. }) => {
                 self.metrics.families.repeated.inc();
             }
-            Ok(_) => {
+            Ok(refreshed) => {
                 self.metrics.families.refreshed.inc();
+                self.count_refreshed(&refreshed.family.stored);
             }
-            Err(RefreshError::Refused(refusal)) => self.metrics.families.refuse(refusal.word()),
             Err(_) => {}
         }
         result
@@ -116,15 +116,17 @@ impl Families {
     {
         for _ in 0..TRIES {
             let Some(standing) = records::get(&*self.store, &token.family).await? else {
-                return Err(RefreshError::Refused(Refusal::Ended));
+                return Err(self.refused(Refusal::Ended, presenter, None));
             };
             let around = self.around_family(&token.family, &standing.value).await?;
             if around.covers(standing.value.begun_at) {
-                return Err(RefreshError::Refused(Refusal::Revoked));
+                return Err(self.refused(Refusal::Revoked, presenter, Some(&standing.value)));
             }
             let family = || Family { id: token.family.clone(), stored: standing.value.clone() };
             match self.judge(&standing.value, token, presenter) {
-                Decision::Refuse(refusal) => return Err(RefreshError::Refused(refusal)),
+                Decision::Refuse(refusal) => {
+                    return Err(self.refused(refusal, presenter, Some(&standing.value)));
+                }
                 Decision::Repeat => {
                     let answer = self.last_answer(&standing.value, token);
                     let answer = answer.ok_or(RefreshError::Seal)?;

@@ -10,8 +10,12 @@ use super::endpoint::{self, Endpoint, Requirement};
 use super::extract::{self, Path};
 use super::problem::Problem;
 use crate::app::App;
+use crate::oauth::Event;
 use crate::social::{KeepError, KeepSocialTokens, SocialTokensList, SocialTokensView};
 use crate::store::StoreError;
+
+/// The event of tokens that are there no more.
+const FORGOTTEN: &str = "social-tokens-forgotten";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let all = "/admin/v1/users/{user}/social-tokens";
@@ -39,6 +43,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .answers_nothing(StatusCode::NO_CONTENT, "There are none any more.")
             .fails(StatusCode::NOT_FOUND, &["unknown"])
             .runs(forget),
+        endpoint::delete(all, admin, "Forgets the tokens of a user at all providers.")
+            .parameter("user", user)
+            .answers::<SocialTokensList>(StatusCode::OK, "What there was, by provider.")
+            .runs(forget_all),
     ]
 }
 
@@ -54,7 +62,9 @@ async fn keep(
     Path((user, provider)): Path<(String, String)>,
     extract::Json(tokens): extract::Json<KeepSocialTokens>,
 ) -> Result<Json<SocialTokensView>, Problem> {
-    Ok(Json(app.social.keep(&user, &provider, tokens).await?))
+    let kept = app.social.keep(&user, &provider, tokens).await?;
+    record(&app, "social-tokens-kept", &user, &provider).await;
+    Ok(Json(kept))
 }
 
 async fn forget(
@@ -62,10 +72,33 @@ async fn forget(
     Path((user, provider)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     if app.social.forget(&user, &provider).await.map_err(KeepError::from)? {
+        record(&app, FORGOTTEN, &user, &provider).await;
         return Ok(StatusCode::NO_CONTENT);
     }
     let detail = "the user has no tokens at this provider";
     Err(Problem::new(StatusCode::NOT_FOUND, "unknown", detail))
+}
+
+async fn forget_all(
+    State(app): State<Arc<App>>,
+    Path(user): Path<String>,
+) -> Result<Json<SocialTokensList>, Problem> {
+    let forgotten = app.social.forget_all(&user).await.map_err(KeepError::from)?;
+    for tokens in &forgotten.social_tokens {
+        record(&app, FORGOTTEN, &user, &tokens.provider).await;
+    }
+    Ok(Json(forgotten))
+}
+
+/// Writes what was done to the audit log: after the deed, which must not wait for a disk that is full.
+async fn record(app: &App, decision: &str, user: &str, provider: &str) {
+    let event = Event::new(decision)
+        .with("issuer", app.families.issuer())
+        .with("subject", user)
+        .with("provider", provider);
+    if let Err(error) = app.audit.record(event.at(app.clock.now_milliseconds())).await {
+        tracing::error!(%error, "what was done to tokens of a provider is not in the audit log");
+    }
 }
 
 impl From<KeepError> for Problem {

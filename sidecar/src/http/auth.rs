@@ -1,6 +1,8 @@
 //! Logging in and out at first-party applications: JSON in and out, errors as problems (RFC 9457)
 //! whose `reason` is the code of OAuth.
 
+mod password;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -61,6 +63,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .for_scripts_of(OtherOrigins::Allowed)
         .below_issuer()
         .runs(logout),
+        password::endpoint(),
     ]
 }
 

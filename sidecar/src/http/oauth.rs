@@ -236,6 +236,7 @@ pub(super) async fn record_refusal(app: &App, asked: &OAuthRequest, error: &OAut
         OAuthError::Server(cause) => tracing::error!(error = %cause, "a token request failed"),
         OAuthError::InvalidRequest(_)
         | OAuthError::InvalidGrant(_)
+        | OAuthError::PasswordRefused(_)
         | OAuthError::UnauthorizedClient(_)
         | OAuthError::UnsupportedGrantType
         | OAuthError::InvalidScope(_)

@@ -1,5 +1,6 @@
 //! Errors of the OAuth endpoints (RFC 6749 §5.2), by the codes of the RFCs.
 
+use crate::accounts::{PasswordProblem, words};
 use crate::families::EndedFamily;
 use crate::store::StoreError;
 
@@ -20,6 +21,10 @@ pub enum OAuthError {
     /// A refresh token was presented that ended its login: it is to be reported.
     #[error("the refresh token was used before: the login has ended")]
     LoginEnded(Box<EndedFamily>),
+    /// The new password of a user will not do: everything that is wrong with it. Told to whoever has
+    /// shown the old one.
+    #[error("{}", words(.0))]
+    PasswordRefused(Vec<PasswordProblem>),
     /// The client may not use this grant or endpoint.
     #[error("{0}")]
     UnauthorizedClient(&'static str),
@@ -62,7 +67,7 @@ impl OAuthError {
     /// The `error` of the answer.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) => "invalid_request",
+            Self::InvalidRequest(_) | Self::PasswordRefused(_) => "invalid_request",
             Self::InvalidClient(_) => "invalid_client",
             Self::InvalidGrant(_) | Self::LoginEnded(_) => "invalid_grant",
             Self::UnauthorizedClient(_) => "unauthorized_client",
@@ -80,6 +85,7 @@ impl OAuthError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidRequest(_) => "invalid-request",
+            Self::PasswordRefused(_) => "password-refused",
             Self::InvalidClient(_) => "invalid-client",
             Self::InvalidGrant(_) | Self::LoginEnded(_) => "invalid-grant",
             Self::UnauthorizedClient(_) => "unauthorized-client",
@@ -99,6 +105,7 @@ impl OAuthError {
             Self::InvalidRequest(_)
             | Self::InvalidGrant(_)
             | Self::LoginEnded(_)
+            | Self::PasswordRefused(_)
             | Self::UnauthorizedClient(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)
@@ -120,6 +127,7 @@ impl OAuthError {
             | Self::InvalidClient(_)
             | Self::InvalidGrant(_)
             | Self::LoginEnded(_)
+            | Self::PasswordRefused(_)
             | Self::UnauthorizedClient(_)
             | Self::UnsupportedGrantType
             | Self::InvalidScope(_)

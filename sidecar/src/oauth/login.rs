@@ -49,10 +49,7 @@ impl TokenService {
     /// [`OAuthError`] with what the application is told.
     pub async fn login(&self, asked: LoginRequest) -> Result<TokenAnswer, OAuthError> {
         let LoginRequest { request, name, password, device } = asked;
-        let client = self.authenticate(&request).await?;
-        if !client.metadata().first_party {
-            return Err(OAuthError::UnauthorizedClient("the client may not ask for passwords"));
-        }
+        let client = self.first_party(&request).await?;
         if device.as_ref().is_some_and(|device| device.len() > MAX_DEVICE_BYTES) {
             return Err(OAuthError::InvalidRequest("`device` is longer than 256 bytes"));
         }
@@ -91,6 +88,22 @@ impl TokenService {
             .with("client_id", client.id())
             .with("session", session);
         Ok(TokenAnswer { body, event: Some(event) })
+    }
+
+    /// The client of a request, if it may ask users for their passwords.
+    ///
+    /// # Errors
+    ///
+    /// [`OAuthError`] when the client is not who it says or may not.
+    pub(super) async fn first_party(
+        &self,
+        request: &OAuthRequest,
+    ) -> Result<AuthenticatedClient, OAuthError> {
+        let client = self.authenticate(request).await?;
+        if !client.metadata().first_party {
+            return Err(OAuthError::UnauthorizedClient("the client may not ask for passwords"));
+        }
+        Ok(client)
     }
 
     /// Begins a family, if the user still is as the password was compared with: somebody who was
@@ -144,8 +157,8 @@ impl TokenService {
     }
 }
 
-/// What an application is told of a login that failed.
-fn refused(error: LoginError) -> OAuthError {
+/// What an application is told of a login, or a change of a password, that failed.
+pub(super) fn refused(error: LoginError) -> OAuthError {
     match error {
         LoginError::WrongCredentials => {
             OAuthError::InvalidGrant("the name or the password is wrong")
@@ -154,6 +167,7 @@ fn refused(error: LoginError) -> OAuthError {
             OAuthError::TooManyFailures(retry_after_seconds)
         }
         LoginError::Busy { retry_after_seconds } => OAuthError::Busy(retry_after_seconds),
-        error @ (LoginError::NewPassword(_) | LoginError::Failed(_)) => OAuthError::server(error),
+        LoginError::NewPassword(problems) => OAuthError::PasswordRefused(problems),
+        error @ LoginError::Failed(_) => OAuthError::server(error),
     }
 }

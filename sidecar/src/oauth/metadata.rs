@@ -18,9 +18,11 @@ pub(super) const INTROSPECTION_PATH: &str = "/oauth2/introspect";
 pub(super) const LOGIN_PATH: &str = "/auth/login";
 /// Where they log out.
 pub(super) const LOGOUT_PATH: &str = "/auth/logout";
+/// Where they change their password.
+pub(super) const PASSWORD_PATH: &str = "/auth/password";
 /// Where clients authenticate.
-pub(super) const CLIENT_ENDPOINTS: [&str; 4] =
-    [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH, LOGIN_PATH];
+pub(super) const CLIENT_ENDPOINTS: [&str; 5] =
+    [TOKEN_PATH, REVOCATION_PATH, INTROSPECTION_PATH, LOGIN_PATH, PASSWORD_PATH];
 
 /// Metadata of the authorization server, by the names of RFC 8414 §2.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]

@@ -20,6 +20,7 @@ mod login;
 mod logout;
 mod metadata;
 mod own_tokens;
+mod password;
 mod proof;
 mod refresh;
 mod registry;
@@ -44,6 +45,7 @@ pub use form::{Form, MAX_FORM_BYTES};
 pub use issue::TokenAnswer;
 pub use login::LoginRequest;
 pub use metadata::ServerMetadata;
+pub use password::PasswordRequest;
 pub use registry::{
     ClientError, ClientList, ClientSecretView, ClientView, Clients, CreatedClient,
     RotateClientSecret,

@@ -57,6 +57,21 @@ impl TokenService {
         confirmation: &Confirmation,
         asked: &Asked,
     ) -> Result<Zeroizing<String>, OAuthError> {
+        let minted = self.minted(client, &grant, confirmation, asked).await;
+        // What fails inside says nothing of the token.
+        if minted.as_ref().is_err_and(|error| error.status() < 500) {
+            self.families.count_denied(&grant.family.stored);
+        }
+        minted
+    }
+
+    async fn minted(
+        &self,
+        client: &AuthenticatedClient,
+        grant: &Grant,
+        confirmation: &Confirmation,
+        asked: &Asked,
+    ) -> Result<Zeroizing<String>, OAuthError> {
         let family = &grant.family.stored;
         let user = self.accounts.user(&family.subject).await?.filter(may_log_in);
         let user = user.ok_or(OAuthError::InvalidGrant("the user may not log in any more"))?;

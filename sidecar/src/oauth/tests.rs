@@ -3,9 +3,11 @@
 mod authentication;
 mod ends;
 mod grants;
+mod passwords;
 mod proofs;
 mod races;
 mod sessions;
+mod usage;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::accounts::{
     AccountGround, AccountSettings, Accounts, HashParameters, LoginLimits, PasswordRules,
 };
 use crate::clock::Clock;
-use crate::config::{IssuerSection, OAuthSection, RefreshTokensSection};
+use crate::config::{IssuerSection, OAuthSection, RefreshTokensSection, UsageSection};
 use crate::desk::Desk;
 use crate::families::{Families, Ground};
 use crate::keys::{SigningAlgorithm, SigningKey, generate};
@@ -31,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::store::{Embedded, Store};
+use crate::usage::UsageRecorder;
 
 pub(super) const ISSUER: &str = "https://auth.example.com";
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -39,6 +42,7 @@ pub(super) struct World {
     _directory: tempfile::TempDir,
     pub(super) clock: Clock,
     pub(super) service: TokenService,
+    usage: Arc<UsageRecorder>,
     store: Arc<dyn Store>,
     keys: StoreKeys,
 }
@@ -56,13 +60,14 @@ impl World {
         let store = Embedded::open_with(&path, clock.clone(), Random::system()).unwrap();
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
         let store: Arc<dyn Store> = Arc::new(store);
-        let service = service(Arc::clone(&store), &keys, &clock, section).await;
-        Self { _directory: directory, clock, service, store, keys }
+        let usage = usage(&clock);
+        let service = service((&store, &keys, &clock), &usage, section).await;
+        Self { _directory: directory, clock, service, usage, store, keys }
     }
 
     /// A second sidecar on the same store.
     pub(super) async fn other_sidecar(&self) -> TokenService {
-        service(Arc::clone(&self.store), &self.keys, &self.clock, json!({})).await
+        service((&self.store, &self.keys, &self.clock), &self.usage, json!({})).await
     }
 
     pub(super) async fn client(&self, members: Value) -> CreatedClient {
@@ -86,11 +91,15 @@ impl World {
     }
 }
 
+fn usage(clock: &Clock) -> Arc<UsageRecorder> {
+    let section = UsageSection::default();
+    Arc::new(UsageRecorder::new(&section, clock.clone(), &Metrics::new()))
+}
+
 /// A sidecar on a store.
 async fn service(
-    store: Arc<dyn Store>,
-    keys: &StoreKeys,
-    clock: &Clock,
+    (store, keys, clock): (&Arc<dyn Store>, &StoreKeys, &Clock),
+    usage: &Arc<UsageRecorder>,
     section: Value,
 ) -> TokenService {
     let mut problems = Problems::new();
@@ -100,19 +109,20 @@ async fn service(
     let issuer = IssuerSection::read(&issuer, &At::ROOT, &mut problems).unwrap();
     let section = OAuthSection::read(&section, &At::ROOT, &mut problems).unwrap();
     let random = Random::system();
-    let desk = Desk::open(Arc::clone(&store), keys, issuer.clone(), clock.clone(), random).await;
+    let desk = Desk::open(Arc::clone(store), keys, issuer.clone(), clock.clone(), random).await;
     let metrics = Arc::new(Metrics::new());
     let ground = Ground {
-        store: Arc::clone(&store),
+        store: Arc::clone(store),
         store_keys: keys.clone(),
         clock: clock.clone(),
         random,
         metrics: Arc::clone(&metrics),
     };
     let families = Families::open(ground, ISSUER, RefreshTokensSection::default()).await.unwrap();
+    let families = families.with_usage(Arc::clone(usage));
     let parts = TokenServiceParts {
-        desk: Arc::new(desk.unwrap()),
-        accounts: Arc::new(accounts(store, keys, clock, metrics).await),
+        desk: Arc::new(desk.unwrap().with_usage(Arc::clone(usage))),
+        accounts: Arc::new(accounts(Arc::clone(store), keys, clock, metrics).await),
         families: Arc::new(families),
         section,
         issuer,
@@ -192,13 +202,22 @@ impl ClientKey {
     }
 
     pub(super) fn assertion(&self, client_id: &str, jti: &str) -> String {
-        self.assertion_until(client_id, jti, NOW + 60)
+        self.assertion_of(client_id, jti, ISSUER, NOW + 60)
     }
 
     /// An assertion that is taken until some second since the epoch.
     pub(super) fn assertion_until(&self, client_id: &str, jti: &str, until: u64) -> String {
+        self.assertion_of(client_id, jti, ISSUER, until)
+    }
+
+    /// An assertion for the address of an endpoint.
+    pub(super) fn assertion_for(&self, client_id: &str, jti: &str, audience: &str) -> String {
+        self.assertion_of(client_id, jti, audience, NOW + 60)
+    }
+
+    fn assertion_of(&self, client_id: &str, jti: &str, audience: &str, until: u64) -> String {
         let claims = json!({
-            "iss": client_id, "sub": client_id, "aud": ISSUER, "exp": until, "jti": jti,
+            "iss": client_id, "sub": client_id, "aud": audience, "exp": until, "jti": jti,
         });
         self.0.sign("JWT", &object(claims)).unwrap()
     }

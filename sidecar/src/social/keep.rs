@@ -7,6 +7,7 @@ use super::clear::MAX_TOKEN_BYTES;
 use super::{ClearToken, SocialState, SocialVault, Tokens};
 use crate::store::records::social_tokens::{self as records, LostCause, StoredSocialTokens};
 use crate::store::{StoreError, Table, Transaction};
+use crate::usage::TokenEvent;
 
 /// Longest scope.
 const MAX_SCOPE_BYTES: usize = 4096;
@@ -123,7 +124,10 @@ impl SocialVault {
             value,
         );
         match vault.store.commit(transaction).await {
-            Ok(_) => Ok(view(provider, stored, now.0)),
+            Ok(_) => {
+                vault.count(user, TokenEvent::Issued);
+                Ok(view(provider, stored, now.0))
+            }
             Err(StoreError::Conflict { .. }) => Err(StoreError::Changed.into()),
             Err(error) => Err(error.into()),
         }
@@ -154,6 +158,23 @@ impl SocialVault {
         let (store, key) = (&self.0.store, records::key(user, provider));
         let there = store.get(Table::SocialTokens, &key).await?.is_some();
         store.commit(Transaction::new().delete(Table::SocialTokens, key)).await?;
+        Ok(there)
+    }
+
+    /// Forgets the tokens of a user at all providers of the configuration, in one step; what there
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store fails.
+    pub async fn forget_all(&self, user: &str) -> Result<SocialTokensList, StoreError> {
+        let there = self.list(user).await?;
+        if there.social_tokens.is_empty() {
+            return Ok(there);
+        }
+        let providers: Vec<String> = self.0.providers.keys().cloned().collect();
+        let transaction = records::forget_all(Transaction::new(), user, &providers);
+        self.0.store.commit(transaction).await?;
         Ok(there)
     }
 }

@@ -11,6 +11,7 @@ mod keep;
 mod provider;
 mod refresh;
 mod report;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::outgoing::{Authorities, TrustError};
 use crate::random::Random;
 use crate::seal::{Sealed, StoreKeys};
 use crate::store::Store;
+use crate::usage::UsageRecorder;
 use provider::{Provider, ProviderProblem};
 
 /// Time for a provider to answer.
@@ -65,6 +67,8 @@ struct Inner {
     store_keys: StoreKeys,
     clock: Clock,
     random: Random,
+    issuer: String,
+    usage: Option<Arc<UsageRecorder>>,
     providers: BTreeMap<String, Provider>,
 }
 
@@ -85,6 +89,10 @@ pub struct Ground {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// The `iss` of the users.
+    pub issuer: String,
+    /// Where it is counted; nothing where no sidecar runs.
+    pub usage: Option<Arc<UsageRecorder>>,
 }
 
 impl SocialVault {
@@ -97,7 +105,7 @@ impl SocialVault {
         ground: Ground,
         providers: BTreeMap<String, ProviderSettings>,
     ) -> Result<Self, TrustError> {
-        let Ground { store, store_keys, clock, random } = ground;
+        let Ground { store, store_keys, clock, random, issuer, usage } = ground;
         let providers = providers.into_iter().map(|(name, settings)| {
             let authorities = match &settings.ca_pem {
                 // To loopback, where nobody stands between.
@@ -108,7 +116,7 @@ impl SocialVault {
             Ok((name, Provider::new(settings, authorities, PROVIDER_TIMEOUT)?))
         });
         let providers = providers.collect::<Result<_, TrustError>>()?;
-        Ok(Self(Arc::new(Inner { store, store_keys, clock, random, providers })))
+        Ok(Self(Arc::new(Inner { store, store_keys, clock, random, issuer, usage, providers })))
     }
 }
 

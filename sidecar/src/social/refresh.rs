@@ -9,6 +9,7 @@ use crate::store::records::social_tokens::{
     self as records, LostCause, RefreshLease, StoredSocialTokens,
 };
 use crate::store::{StoreError, Table, Transaction};
+use crate::usage::TokenEvent;
 
 /// How long a lease stands, in milliseconds: longer than a provider may take to answer, and than it
 /// takes to write the answer down.
@@ -125,14 +126,20 @@ impl Inner {
         let provider = self.providers.get(provider).ok_or(FetchError::NotPermitted)?;
         let tokens = self.open(key, &leased.value.sealed).ok_or(FetchError::Seal)?;
         let refresh_token = tokens.refresh_token.ok_or(FetchError::LoginNeeded)?;
-        let stored = match provider.refresh(&refresh_token).await {
+        let answer = provider.refresh(&refresh_token).await;
+        let is_refreshed = answer.is_ok();
+        let stored = match answer {
             Ok(next) => self.refreshed(key, &leased.value, next, refresh_token)?,
             Err(problem) => {
                 tracing::warn!(%problem, "the tokens of a user at a provider cannot be refreshed");
                 self.failed(&leased.value, &problem, provider.settings.rotates_refresh_tokens)
             }
         };
-        self.write(key, leased, &stored).await
+        self.write(key, leased, &stored).await?;
+        if is_refreshed {
+            self.count(records::user_of(key), TokenEvent::Refreshed);
+        }
+        Ok(())
     }
 
     /// The tokens after a provider has given no others.

@@ -1,6 +1,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "tests")]
 
 mod server;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,12 +17,16 @@ use super::{
     ClearToken, FetchError, Ground, KeepError, KeepSocialTokens, ProviderSettings, SocialVault,
 };
 use crate::clock::Clock;
-use crate::config::{SecureUrl, SocialAuthMethod, StoreSettings, store_settings};
+use crate::config::{SecureUrl, SocialAuthMethod, StoreSettings, UsageSection, store_settings};
+use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 use crate::social::SocialState;
 use crate::store::redis_servers::Server;
 use crate::store::{Embedded, Redis, Store, Table, Transaction};
+use crate::usage::UsageRecorder;
+
+const ISSUER: &str = "https://auth.example.com";
 
 /// Some sidecars on one store, and the provider.
 struct Stand {
@@ -30,6 +35,7 @@ struct Stand {
     clock: Clock,
     provider: Provider,
     settings: ProviderSettings,
+    usage: Arc<UsageRecorder>,
 }
 
 impl Stand {
@@ -48,7 +54,8 @@ impl Stand {
         };
         let users = Transaction::new().put(Table::Users, "alice", "{}");
         store.commit(users).await.unwrap();
-        Self { store, keys, clock, provider, settings }
+        let usage = UsageRecorder::new(&UsageSection::default(), clock.clone(), &Metrics::new());
+        Self { store, keys, clock, provider, settings, usage: Arc::new(usage) }
     }
 
     async fn embedded(directory: &Path, manner: Manner) -> Self {
@@ -65,6 +72,8 @@ impl Stand {
             store_keys: self.keys.clone(),
             clock: self.clock.clone(),
             random: Random::system(),
+            issuer: ISSUER.to_owned(),
+            usage: Some(Arc::clone(&self.usage)),
         };
         let providers = BTreeMap::from([("forge".to_owned(), self.settings.clone())]);
         SocialVault::new(ground, providers).unwrap()
@@ -157,6 +166,11 @@ async fn tokens_are_kept_sealed_listed_without_themselves_and_forgotten() {
     assert!(matches!(fetched, Err(FetchError::Seal)));
     assert!(vault.forget("alice", "forge").await.unwrap());
     assert!(!vault.forget("alice", "forge").await.unwrap());
+    assert!(vault.forget_all("alice").await.unwrap().social_tokens.is_empty());
+    keep(&vault).await;
+    assert_eq!(vault.forget_all("alice").await.unwrap().social_tokens.len(), 1);
+    // Nobody else's are gone with them.
+    assert_eq!(vault.list("mallory").await.unwrap().social_tokens.len(), 1);
     assert!(matches!(fetch(&vault).await, Err(FetchError::Unknown)));
 }
 

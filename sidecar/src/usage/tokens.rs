@@ -96,7 +96,10 @@ impl<'a> TokenUse<'a> {
                 let by_reason = || text("reason").and_then(refused_type);
                 (shown_type(text("auth")?).or_else(by_reason)?, TokenEvent::Denied)
             }
-            "session-begun" => (TokenType::Refresh, TokenEvent::Issued),
+            // A login at a client that gets no refresh tokens has no session.
+            "session-begun" if text("session").is_some() => {
+                (TokenType::Refresh, TokenEvent::Issued)
+            }
             "refresh-token-reuse" | "refresh-token-forgotten" => {
                 (TokenType::Refresh, TokenEvent::Denied)
             }

@@ -263,9 +263,18 @@ fn the_envoy_configuration_has_the_filter_and_the_socket_and_the_policy_if_asked
 
 #[test]
 fn every_command_has_help() {
-    for command in
-        ["serve", "init", "check-config", "policy", "token", "apikey", "keys", "audit", "envoy"]
-    {
+    for command in [
+        "serve",
+        "init",
+        "check-config",
+        "policy",
+        "token",
+        "apikey",
+        "keys",
+        "audit",
+        "envoy",
+        "social",
+    ] {
         let output = wardgate().args([command, "--help"]).output().unwrap();
         assert!(output.status.success() && output.stdout.len() > 100, "{command}");
     }

@@ -11,7 +11,8 @@ use crate::http::{Answer, request};
 
 const ORIGIN: &str = "https://app.example.com";
 /// What applications may ask.
-const APPLICATIONS: [&str; 4] = ["/oauth2/token", "/oauth2/revoke", "/auth/login", "/auth/logout"];
+const APPLICATIONS: [&str; 5] =
+    ["/oauth2/token", "/oauth2/revoke", "/auth/login", "/auth/logout", "/auth/password"];
 /// What everybody may know.
 const PUBLIC: [&str; 2] = ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"];
 /// Those that are not on the list, however much they look like it.

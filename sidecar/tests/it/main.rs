@@ -19,6 +19,7 @@ mod internal;
 mod lifecycle;
 mod lists;
 mod oauth;
+mod passwords;
 mod revocations;
 #[path = "../../src/store/redis/tests/servers.rs"]
 #[expect(dead_code, reason = "the tests of the library use more of it")]

@@ -30,13 +30,13 @@ pub(crate) fn send(sidecar: &Sidecar, path: &str, headers: &[(&str, &str)], body
     Answer::read(&mut stream)
 }
 
-fn audit(home: &Home) -> Vec<Value> {
+pub(crate) fn audit(home: &Home) -> Vec<Value> {
     let text = std::fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, &answer.json()["error"]), (status, &json!(code)));
     assert!(answer.json()["error_description"].is_string());
     kept_by_nobody(answer);
@@ -45,7 +45,7 @@ fn refused(answer: &Answer, status: u16, code: &str) {
 }
 
 #[track_caller]
-fn kept_by_nobody(answer: &Answer) {
+pub(crate) fn kept_by_nobody(answer: &Answer) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("pragma"), Some("no-cache"));
 }
@@ -238,11 +238,15 @@ fn a_client_is_made_changed_and_removed_with_and_without_a_running_sidecar() {
     assert!(told.contains("needs `jwks`") && told.contains("go together"), "{told}");
 }
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// A home with alice and a first-party application that has a secret.
 fn with_alice() -> (Home, Sidecar, String) {
-    let home = Home::new();
+    alice_in(Home::new())
+}
+
+/// The same in a home that is there.
+pub(crate) fn alice_in(home: Home) -> (Home, Sidecar, String) {
     // As cheap as a hash may be.
     home.edit("log:", "passwords: {argon2_memory_kib: 8192, argon2_passes: 1}\nlog:");
     let sidecar = home.serve();
@@ -253,7 +257,12 @@ fn with_alice() -> (Home, Sidecar, String) {
     (home, sidecar, made["client_secret"].as_str().unwrap().to_owned())
 }
 
-fn post_json(sidecar: &Sidecar, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+pub(crate) fn post_json(
+    sidecar: &Sidecar,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &Value,
+) -> Answer {
     let headers = [&[("content-type", "application/json")], headers].concat();
     send(sidecar, path, &headers, body.to_string().as_bytes())
 }

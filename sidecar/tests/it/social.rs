@@ -124,6 +124,77 @@ fn a_token_of_a_provider_goes_to_the_service_that_may_have_it_and_is_on_the_reco
     let photos = (json!("photos"), json!("forge"));
     assert_eq!(of("social-token-given"), [photos.clone(), photos]);
     assert_eq!(of("social-token-refused").len(), 4);
+    assert_eq!((of("social-tokens-kept").len(), of("social-tokens-forgotten").len()), (2, 1));
+    // Kept twice, handed out twice and once refreshed for it; of the refusals one was of another.
+    let usage = home.json(&["token", "usage", "--by", "user"]);
+    let counted = json!({
+        "name": "usr_1", "issuer": "http://127.0.0.1:8180", "token_type": "social", "issued": 2,
+        "used": 2, "refreshed": 1, "denied": 3,
+    });
+    assert!(usage["rows"].as_array().unwrap().contains(&counted), "{usage}");
+}
+
+#[test]
+fn what_users_have_at_providers_is_listed_and_deleted_by_command() {
+    let home = Home::new();
+    configure(&home, "http://127.0.0.1:1/token");
+    let second = "social_providers:\n  album: {token_endpoint: \"http://127.0.0.1:1/token\", \
+                  client_id: us, client_secret_file: secrets/forge.secret}\n";
+    home.edit("social_providers:\n", second);
+    home.done(&["user", "create", "alice", "--id", "usr_1", "--no-password"]);
+    let sidecar = home.serve();
+    let keep = || {
+        for provider in ["album", "forge"] {
+            let place = format!("/admin/v1/users/usr_1/social-tokens/{provider}");
+            let tokens =
+                json!({"access_token": "the-token", "refresh_token": "r", "scope": "photos"});
+            assert_eq!(admin(&home, "PUT", &place, &tokens).status, 200);
+        }
+    };
+    let live = || {
+        let list = home.json(&["social", "list", "alice"]);
+        let names: Vec<&Value> =
+            list.as_array().unwrap().iter().map(|view| &view["provider"]).collect();
+        assert_eq!(names, ["album", "forge"]);
+        assert_eq!((&list[0]["state"], &list[0]["scope"]), (&json!("usable"), &json!("photos")));
+        let table = home.done(&["social", "list", "usr_1"]);
+        let heads: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+        let expected =
+            ["provider", "state", "scope", "expires", "refreshable", "stored", "refreshed"];
+        assert_eq!((heads, table.lines().count()), (expected.to_vec(), 3));
+        assert!(!table.contains("the-token") && !list.to_string().contains("the-token"));
+        let one = ["social", "delete", "alice", "forge"];
+        assert_eq!(home.json(&one), json!({"deleted": ["forge"]}));
+        let again = home.run(&one);
+        assert_eq!(again.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(said.contains("the user has no tokens at this provider"), "{said}");
+        let all = ["social", "delete", "alice", "--all"];
+        assert_eq!(home.json(&all), json!({"deleted": ["album"]}));
+        assert_eq!(home.json(&all), json!({"deleted": []}));
+        assert_eq!(home.json(&["social", "list", "alice"]), json!([]));
+        let nobody = home.run(&["social", "list", "nobody"]);
+        assert_eq!(nobody.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&nobody.stderr).contains("there is no user"));
+    };
+    keep();
+    live();
+    let log = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
+    let forgotten: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["decision"] == "social-tokens-forgotten")
+        .collect();
+    let providers: Vec<&Value> = forgotten.iter().map(|event| &event["provider"]).collect();
+    assert_eq!(providers, ["forge", "album"]);
+    assert!(forgotten.iter().all(|event| event["subject"] == "usr_1"), "{log}");
+    keep();
+    sidecar.terminate();
+    let (status, log) = sidecar.exit();
+    assert!(status.success(), "{log}");
+    // Now in the store itself.
+    live();
+    assert_eq!(home.run(&["social", "delete", "alice"]).status.code(), Some(2));
 }
 
 #[test]

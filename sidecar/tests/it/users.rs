@@ -128,6 +128,14 @@ fn an_import_of_a_thousand_names_every_problem_and_then_imports_nothing() {
     fs::write(&file, good.join("\n")).unwrap();
     assert_eq!(done(&home, &import, &[]), json!({"imported": 990, "unchanged": 0}));
     assert_eq!(done(&home, &import, &[]), json!({"imported": 0, "unchanged": 990}));
+    // An event for each batch that brought somebody, and none for each user.
+    let audit = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
+    let events: Vec<Value> = audit.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert!(events.iter().all(|event| event["decision"] == "users-imported"), "{audit}");
+    let imported = events.iter().map(|event| event["imported"].as_u64().unwrap());
+    assert_eq!((imported.sum::<u64>(), events.len()), (990, 2));
+    let by = format!("user {} of the machine", rustix::process::getuid().as_raw());
+    assert!(events.iter().all(|event| event["by"] == by.as_str()), "{audit}");
     // What the store knows is looked at before anything is imported too.
     done(&home, &["user", "create", "carol"], &[GOOD]);
     fs::write(&file, "{\"name\": \"dave\"}\n{\"name\": \"Carol\"}\n").unwrap();

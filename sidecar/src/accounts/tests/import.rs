@@ -13,7 +13,11 @@ fn one(name: &str, id: Option<&str>, hash: &str) -> ImportUser {
 }
 
 async fn import(world: &World, users: Vec<ImportUser>) -> ImportedUsers {
-    world.accounts.import(ImportUsers { users, check: false }).await.unwrap()
+    world
+        .accounts
+        .import(ImportUsers { users, check: false, by: Some("a test".to_owned()) })
+        .await
+        .unwrap()
 }
 
 fn counts(done: &ImportedUsers) -> (u64, u64, usize) {
@@ -24,7 +28,7 @@ fn counts(done: &ImportedUsers) -> (u64, u64, usize) {
 async fn users_come_in_with_their_hashes_and_an_import_may_be_repeated() {
     let world = World::new().await;
     let users: Vec<_> = (0..500).map(|n| one(&format!("user{n}"), None, HASH)).collect();
-    let check = ImportUsers { users: users.clone(), check: true };
+    let check = ImportUsers { users: users.clone(), check: true, by: None };
     assert_eq!(counts(&world.accounts.import(check).await.unwrap()), (500, 0, 0));
     assert!(world.accounts.show("user0").await.is_err(), "it was looked at only");
     assert_eq!(counts(&import(&world, users.clone()).await), (500, 0, 0));
@@ -35,7 +39,8 @@ async fn users_come_in_with_their_hashes_and_an_import_may_be_repeated() {
     assert_eq!(world.accounts.user("42").await.unwrap().unwrap().name, "another");
     assert!(world.accounts.user("42").await.unwrap().unwrap().imported);
     let many = (0..501).map(|n| one(&format!("u{n}"), None, HASH)).collect();
-    let many = world.accounts.import(ImportUsers { users: many, check: true }).await;
+    let many = ImportUsers { users: many, check: true, by: None };
+    let many = world.accounts.import(many).await;
     assert!(matches!(many, Err(AccountError::Invalid(_))));
 }
 
@@ -90,4 +95,29 @@ async fn a_user_who_was_made_here_is_no_imported_one() {
     let none = ImportUser { name: "bob".to_owned(), ..ImportUser::default() };
     assert_eq!(counts(&import(&world, vec![none]).await), (1, 0, 0));
     assert_eq!(world.try_from("bob", GOOD, "192.0.2.1").await, "wrong", "there is no password");
+}
+
+#[tokio::test]
+async fn an_import_is_one_event_of_the_audit_log_and_one_that_changes_nothing_is_none() {
+    let world = World::new().await;
+    let users: Vec<_> = (0..5).map(|n| one(&format!("user{n}"), None, HASH)).collect();
+    let check = ImportUsers { users: users.clone(), check: true, by: None };
+    world.accounts.import(check).await.unwrap();
+    import(&world, users[..3].to_vec()).await;
+    import(&world, users.clone()).await;
+    import(&world, users).await;
+    import(&world, vec![one("bad name", None, HASH)]).await;
+    let events = world.events();
+    let said: Vec<_> = events
+        .iter()
+        .map(|event| {
+            assert_eq!(event["decision"], "users-imported");
+            assert_eq!((&event["by"], &event["issuer"]), (&"a test".into(), &super::ISSUER.into()));
+            (event["imported"].as_u64(), event["unchanged"].as_u64())
+        })
+        .collect();
+    assert_eq!(said, [(Some(3), Some(0)), (Some(2), Some(3))]);
+    assert!(!format!("{events:?}").contains(HASH));
+    let long = ImportUsers { users: Vec::new(), check: false, by: Some("x".repeat(1025)) };
+    assert!(matches!(world.accounts.import(long).await, Err(AccountError::Invalid(_))));
 }

@@ -17,7 +17,8 @@ async fn import(world: &World, name: &str, hash: &str) {
         password_hash: Some(Password::new(hash.to_owned())),
         ..ImportUser::default()
     };
-    let done = world.accounts.import(ImportUsers { users: vec![one], check: false }).await.unwrap();
+    let batch = ImportUsers { users: vec![one], check: false, by: None };
+    let done = world.accounts.import(batch).await.unwrap();
     assert_eq!((done.imported, done.problems), (1, vec![]));
 }
 

@@ -11,6 +11,7 @@ use super::{Register, register};
 use crate::accounts::{ImportUser, ImportUsers, ImportedUsers, MAX_IMPORT_BATCH, UserName};
 use crate::cli::arguments::{Format, ImportUsers as Asked};
 use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
+use crate::cli::revocation::whoever_asks;
 use crate::cli::{Failure, loaded, note, show};
 
 /// Where batches go.
@@ -154,7 +155,7 @@ async fn send(
     if users.is_empty() {
         return Ok(ImportedUsers::default());
     }
-    let batch = ImportUsers { users, check };
+    let batch = ImportUsers { users, check, by: Some(whoever_asks()) };
     let imported: ImportedUsers = match register {
         Register::Running(admin) => admin.post(PATH, &batch).await?,
         Register::Direct(accounts) => accounts.import(batch).await.map_err(Failure::failed)?,

@@ -77,7 +77,8 @@ fn scripts_of_other_origins_may_ask_these_and_nothing_else() {
         let found = endpoints().into_iter().filter(|it| it.other_origins() == origins);
         found.map(|endpoint| endpoint.declaration.path).collect()
     };
-    let applications = ["/auth/login", "/auth/logout", "/oauth2/revoke", "/oauth2/token"];
+    let applications =
+        ["/auth/login", "/auth/logout", "/auth/password", "/oauth2/revoke", "/oauth2/token"];
     assert_eq!(of(OtherOrigins::Allowed), BTreeSet::from(applications));
     let everybody = ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"];
     assert_eq!(of(OtherOrigins::All), BTreeSet::from(everybody));

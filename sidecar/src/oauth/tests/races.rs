@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::proofs::ProofKey;
-use super::{ClientKey, OWN, form, object, service};
+use super::{ClientKey, OWN, form, object, service, usage};
 use crate::accounts::Password;
 use crate::clock::Clock;
 use crate::config::store_settings;
@@ -53,8 +53,9 @@ impl Two {
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
         // Redis ends entries by its own clock.
         let clock = Clock::manual(Clock::system().now());
-        let one = service(one, &keys, &clock, json!({})).await;
-        let other = service(other, &keys, &clock, json!({})).await;
+        let usage = usage(&clock);
+        let one = service((&one, &keys, &clock), &usage, json!({})).await;
+        let other = service((&other, &keys, &clock), &usage, json!({})).await;
         Self { services: [Arc::new(one), Arc::new(other)], clock, _guard: guard }
     }
 

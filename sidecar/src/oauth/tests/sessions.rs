@@ -7,11 +7,11 @@ use super::{NOW, World, claims_of, form, object};
 use crate::accounts::{CreateUser, Password};
 use crate::oauth::{CreatedClient, LoginRequest, OAuthError, OAuthRequest, TokenEnded};
 
-const PASSWORD: &str = "correct horse battery staple";
-const REFRESH: (&str, &str) = ("grant_type", "refresh_token");
+pub(super) const PASSWORD: &str = "correct horse battery staple";
+pub(super) const REFRESH: (&str, &str) = ("grant_type", "refresh_token");
 
 /// Alice, and a confidential first-party application.
-async fn world() -> (World, CreatedClient) {
+pub(super) async fn world() -> (World, CreatedClient) {
     let world = World::new(json!({})).await;
     let asked = CreateUser {
         name: "alice".to_owned(),
@@ -27,7 +27,7 @@ async fn world() -> (World, CreatedClient) {
     (world, app)
 }
 
-async fn try_login(
+pub(super) async fn try_login(
     world: &World,
     request: OAuthRequest,
     password: &str,
@@ -47,15 +47,15 @@ async fn try_login(
     Ok(serde_json::from_str(&answer.body).unwrap())
 }
 
-async fn login(world: &World, app: &CreatedClient) -> Value {
+pub(super) async fn login(world: &World, app: &CreatedClient) -> Value {
     try_login(world, form(&[]).by_secret(app), PASSWORD).await.unwrap()
 }
 
-fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
     answer[name].as_str().unwrap()
 }
 
-fn refresh(answer: &Value) -> OAuthRequest {
+pub(super) fn refresh(answer: &Value) -> OAuthRequest {
     form(&[REFRESH, ("refresh_token", text(answer, "refresh_token"))])
 }
 

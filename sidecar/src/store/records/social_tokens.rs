@@ -60,6 +60,11 @@ pub fn key(user: &str, provider: &str) -> String {
     format!("{user}/{provider}")
 }
 
+/// The user of a key.
+pub fn user_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or(key, |(user, _)| user)
+}
+
 /// Adds to a transaction that the tokens of a user at these providers are forgotten: of one that is
 /// deleted.
 pub fn forget_all(transaction: Transaction, user: &str, providers: &[String]) -> Transaction {

@@ -122,7 +122,7 @@ fn an_event_of_a_filter_says_which_token_was_used_or_denied() {
         ("social-token-given", (TokenType::Social, TokenEvent::Used)),
         ("social-token-refused", (TokenType::Social, TokenEvent::Denied)),
     ] {
-        let found = of(json!({"decision": decision, "auth": null}));
+        let found = of(json!({"decision": decision, "auth": null, "session": "one"}));
         assert_eq!(found.map(|(kind, event, ..)| (kind, event)), Some(expected), "{decision}");
     }
     for nothing in [
@@ -130,6 +130,8 @@ fn an_event_of_a_filter_says_which_token_was_used_or_denied() {
         json!({"decision": "gap"}),
         json!({"decision": "deny", "auth": "none", "reason": "credential-missing"}),
         json!({"auth": "session"}),
+        // Of a client that gets no refresh tokens.
+        json!({"decision": "session-begun", "auth": null}),
     ] {
         assert_eq!(of(nothing.clone()), None, "{nothing}");
     }
