@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::endpoint::{self, Endpoint, Requirement};
 use super::extract::{self, OptionalJson, Path, Query};
 use super::problem::Problem;
+use super::recorded;
 use crate::app::App;
 use crate::desk::RevokeError;
 use crate::oauth::{
@@ -147,13 +148,8 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Writes to the audit log what became of a client. After the deed, which must not wait for a disk
-/// that is full.
 async fn record(app: &App, decision: &str, client_id: &str) {
-    let event = Event::new(decision).with("client_id", client_id);
-    if let Err(error) = app.audit.record(event.at(app.clock.now_milliseconds())).await {
-        tracing::error!(%error, "a change of a client is not in the audit log");
-    }
+    recorded::record(app, Event::new(decision).with("client_id", client_id)).await;
 }
 
 impl From<ClientError> for Problem {

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::endpoint::{self, Declaration, Endpoint, Requirement};
 use super::extract::{self, Path};
 use super::problem::Problem;
+use super::recorded;
 use crate::app::App;
+use crate::oauth::Event;
 use crate::policy::{BindingList, BindingView, PolicyError, PolicyStatus, RoleList, RoleView};
 use crate::store::StoreError;
 
@@ -103,7 +105,9 @@ async fn put_role(
     Path(name): Path<String>,
     extract::Json(role): extract::Json<Map<String, Value>>,
 ) -> Result<Json<RoleView>, Problem> {
-    Ok(Json(app.policy.put_role(&name, role).await?))
+    let put = app.policy.put_role(&name, role).await?;
+    recorded::record(&app, Event::new("role-set").with("role", name)).await;
+    Ok(Json(put))
 }
 
 async fn delete_role(
@@ -111,6 +115,7 @@ async fn delete_role(
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     app.policy.delete_role(&name).await?;
+    recorded::record(&app, Event::new("role-deleted").with("role", name)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -132,7 +137,9 @@ async fn put_binding(
     Path(id): Path<String>,
     extract::Json(binding): extract::Json<Map<String, Value>>,
 ) -> Result<Json<BindingView>, Problem> {
-    Ok(Json(app.policy.put_binding(&id, binding).await?))
+    let put = app.policy.put_binding(&id, binding).await?;
+    recorded::record(&app, Event::new("binding-set").with("binding", id)).await;
+    Ok(Json(put))
 }
 
 async fn delete_binding(
@@ -140,6 +147,7 @@ async fn delete_binding(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     app.policy.delete_binding(&id).await?;
+    recorded::record(&app, Event::new("binding-deleted").with("binding", id)).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

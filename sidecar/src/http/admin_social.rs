@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use super::endpoint::{self, Endpoint, Requirement};
 use super::extract::{self, Path};
 use super::problem::Problem;
+use super::recorded;
 use crate::app::App;
 use crate::oauth::Event;
 use crate::social::{KeepError, KeepSocialTokens, SocialTokensList, SocialTokensView};
@@ -90,15 +91,12 @@ async fn forget_all(
     Ok(Json(forgotten))
 }
 
-/// Writes what was done to the audit log: after the deed, which must not wait for a disk that is full.
 async fn record(app: &App, decision: &str, user: &str, provider: &str) {
     let event = Event::new(decision)
         .with("issuer", app.families.issuer())
         .with("subject", user)
         .with("provider", provider);
-    if let Err(error) = app.audit.record(event.at(app.clock.now_milliseconds())).await {
-        tracing::error!(%error, "what was done to tokens of a provider is not in the audit log");
-    }
+    recorded::record(app, event).await;
 }
 
 impl From<KeepError> for Problem {

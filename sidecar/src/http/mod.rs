@@ -23,6 +23,7 @@ mod oauth;
 mod observe;
 mod problem;
 mod public;
+mod recorded;
 mod social;
 
 use std::future::Future;

@@ -15,6 +15,7 @@ pub(super) use forms::{ClientCredentials, Refusal};
 
 use super::admin_revocations::record as record_revocation;
 use super::endpoint::{self, Declaration, Endpoint, OtherOrigins, Requirement};
+use super::recorded;
 use crate::app::App;
 use crate::families::report;
 use crate::limits::Peer;
@@ -248,10 +249,8 @@ pub(super) async fn record_refusal(app: &App, asked: &OAuthRequest, error: &OAut
     }
 }
 
-/// Writes an event to the audit log. The deed does not wait for a disk that is full.
+/// Writes an event to the audit log, with where the request came from.
 pub(super) async fn record(app: &App, asked: &OAuthRequest, event: Event) {
     let event = event.with("source_address", asked.address.map(|address| address.to_string()));
-    if let Err(error) = app.audit.record(event.at(app.clock.now_milliseconds())).await {
-        tracing::error!(%error, "an event of a client is not in the audit log");
-    }
+    recorded::record(app, event).await;
 }

@@ -56,6 +56,36 @@ fn deliver(filter: &Filter, body: &Value) -> Option<u64> {
 }
 
 #[test]
+fn what_becomes_of_keys_roles_and_bindings_is_on_the_record() {
+    let home = Home::new();
+    let _sidecar = home.serve();
+    let made = home.json(&["apikey", "create", "--name", "ci", "--role", "viewer"]);
+    home.done(&["apikey", "update", "ci", "--meta", "team=red"]);
+    for what in ["rotate", "disable", "enable", "revoke"] {
+        home.done(&["apikey", what, "ci"]);
+    }
+    home.done(&["role", "create", "auditor", "--permission", "read"]);
+    home.done(&["binding", "create", "a", "--subject", "api_key:ci", "--role", "auditor"]);
+    home.done(&["binding", "delete", "a"]);
+    home.done(&["role", "delete", "auditor"]);
+    let log = fs::read_to_string(home.path("data/audit.jsonl")).unwrap();
+    let secret = made["api_key"].as_str().unwrap();
+    assert!(!log.contains(secret), "a secret is in the log");
+    let events: Vec<Value> = log.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let of = |member: &str, about: &Value| -> Vec<String> {
+        let mut decisions = Vec::new();
+        for event in events.iter().filter(|event| event[member] == *about) {
+            decisions.push(event["decision"].as_str().unwrap().to_owned());
+        }
+        decisions
+    };
+    let key = ["created", "changed", "rotated", "disabled", "enabled", "revoked"];
+    assert_eq!(of("credential_id", &made["id"]), key.map(|it| format!("api-key-{it}")));
+    assert_eq!(of("role", &json!("auditor")), ["role-set", "role-deleted"]);
+    assert_eq!(of("binding", &json!("a")), ["binding-set", "binding-deleted"]);
+}
+
+#[test]
 fn nothing_acknowledged_is_lost_by_kill_9_and_nothing_is_doubled() {
     const FILTERS: u64 = 4;
     let home = Home::new();

@@ -17,6 +17,8 @@ use crate::desk::{
 use crate::http::endpoint::{self, Declaration, Endpoint, Requirement};
 use crate::http::extract::{self, OptionalJson, Path, Query};
 use crate::http::problem::Problem;
+use crate::http::recorded;
+use crate::oauth::Event;
 use crate::store::StoreError;
 use crate::usage::{UsageReport, report};
 
@@ -136,6 +138,7 @@ async fn create(
     extract::Json(asked): extract::Json<CreateApiKey>,
 ) -> Result<Shown, Problem> {
     let created = app.desk.create_api_key(asked).await?;
+    record(&app, "api-key-created", &created.view.id).await;
     Ok((StatusCode::CREATED, NO_STORE, Json(created)))
 }
 
@@ -158,7 +161,9 @@ async fn update(
     Path(key): Path<String>,
     extract::Json(asked): extract::Json<UpdateApiKey>,
 ) -> Result<Json<ApiKeyView>, Problem> {
-    Ok(Json(app.desk.update_api_key(&key, asked).await?))
+    let updated = app.desk.update_api_key(&key, asked).await?;
+    record(&app, "api-key-changed", &updated.id).await;
+    Ok(Json(updated))
 }
 
 async fn rotate(
@@ -167,11 +172,13 @@ async fn rotate(
     OptionalJson(asked): OptionalJson<RotateApiKey>,
 ) -> Result<Shown, Problem> {
     let rotated = app.desk.rotate_api_key(&key, asked.unwrap_or_default()).await?;
+    record(&app, "api-key-rotated", &rotated.view.id).await;
     Ok((StatusCode::OK, NO_STORE, Json(rotated)))
 }
 
 async fn collect(State(app): State<Arc<App>>, Path(key): Path<String>) -> Result<Shown, Problem> {
     let collected = app.desk.collect_api_key(&key).await?;
+    record(&app, "api-key-collected", &collected.view.id).await;
     Ok((StatusCode::OK, NO_STORE, Json(collected)))
 }
 
@@ -179,21 +186,38 @@ async fn import(
     State(app): State<Arc<App>>,
     extract::Json(asked): extract::Json<ImportApiKeys>,
 ) -> Result<Json<Imported>, Problem> {
-    Ok(Json(app.desk.import_api_keys(asked).await?))
+    let done = app.desk.import_api_keys(asked).await?;
+    if done.imported > 0 {
+        // One event for all of a batch: a million lines of a file are not a million of the log.
+        let event = Event::new("api-keys-imported");
+        let event = event.with("imported", done.imported).with("unchanged", done.unchanged);
+        recorded::record(&app, event).await;
+    }
+    Ok(Json(done))
 }
 
 type Changed = Result<Json<ApiKeyView>, Problem>;
 
 async fn disable(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
-    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Disable).await?))
+    change(&app, &key, ApiKeyAction::Disable, "api-key-disabled").await
 }
 
 async fn enable(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
-    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Enable).await?))
+    change(&app, &key, ApiKeyAction::Enable, "api-key-enabled").await
 }
 
 async fn revoke(State(app): State<Arc<App>>, Path(key): Path<String>) -> Changed {
-    Ok(Json(app.desk.change_api_key(&key, ApiKeyAction::Revoke).await?))
+    change(&app, &key, ApiKeyAction::Revoke, "api-key-revoked").await
+}
+
+async fn change(app: &App, key: &str, action: ApiKeyAction, decision: &str) -> Changed {
+    let changed = app.desk.change_api_key(key, action).await?;
+    record(app, decision, &changed.id).await;
+    Ok(Json(changed))
+}
+
+async fn record(app: &App, decision: &str, id: &str) {
+    recorded::record(app, Event::new(decision).with("credential_id", id)).await;
 }
 
 /// The days of a report: times in seconds since the epoch, both in UTC days, both inclusive.
