@@ -1,6 +1,6 @@
 //! What the sidecar's settings change in a gate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -98,11 +98,11 @@ impl Gate {
                 "the settings' api_key_digest_key is not base64url of at least 32 bytes".to_owned(),
             ),
         }
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut seen) = (BTreeMap::new(), BTreeSet::new());
         for set in &settings.key_sets {
             // The sidecar's own come first: keys that a fetched document has for its issuer must not
             // stand in their place, or whoever answers there could sign its tokens.
-            if keys.contains_key(&set.issuer) {
+            if !seen.insert(&set.issuer) {
                 continue;
             }
             if let Ok((parsed, _)) = KeySet::parse(&set.jwks, KeyOrigin::Fetched) {
