@@ -1,17 +1,18 @@
 //! The memory that Argon2 is computed in, kept for the next hash.
 //!
 //! An allocator gives back to a thread what that thread has freed, so that hashes on ten threads, one
-//! after the other, would hold ten times the memory of one. Here there is never more than was in use
-//! at once, which the pool bounds; and the next hash need not wait for the pages of the system.
+//! after the other, would hold ten times the memory of one. Here there are as many pieces as were in
+//! use at once, which the pool bounds; and the next hash need not wait for the pages of the system.
 
 use std::sync::{Mutex, PoisonError};
 
 use argon2::Block;
+use zeroize::Zeroize as _;
 
 use super::HashError;
 
-/// The largest piece that is kept: the configured hashes fit in it. Larger ones, which an imported
-/// hash may need, go back to the system by themselves.
+/// The largest piece that is kept: 32 MiB, with room for what a hash takes by default. Larger ones go
+/// back to the system by themselves.
 const KEPT_BLOCKS: usize = 32 * 1024;
 
 static KEPT: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
@@ -19,8 +20,9 @@ static KEPT: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 /// Lets `work` have at least `count` blocks, with anything in them: Argon2 writes each before it reads
 /// it.
 ///
-/// What is left in them is that of the last hash. Who can read the memory of the process finds the
-/// hashes of the store there too, and they are worth the same to him: each is a way to try passwords.
+/// The attack: who reads them in a core dump can go the passes back to the first block, and then try
+/// passwords against it at the price of a plain hash. So they are wiped before they are kept or given
+/// back.
 pub(super) fn with_blocks<T>(
     count: usize,
     work: impl FnOnce(&mut [Block]) -> T,
@@ -33,6 +35,9 @@ pub(super) fn with_blocks<T>(
         blocks.resize(count, Block::new());
     }
     let done = work(&mut blocks);
+    if let Some(used) = blocks.get_mut(..count) {
+        used.iter_mut().zeroize();
+    }
     if blocks.len() <= KEPT_BLOCKS {
         kept().push(blocks);
     }
@@ -56,5 +61,18 @@ mod tests {
         });
         let (outer_is_enough, (inner, is_shared)) = inner.unwrap();
         assert!(outer_is_enough && inner >= 20 && !is_shared);
+    }
+
+    #[test]
+    fn nothing_of_a_hash_is_left_for_the_next() {
+        // Of a size that no other test has.
+        let count = 4321;
+        let fill = |blocks: &mut [argon2::Block]| {
+            blocks.iter_mut().for_each(|block| block.as_mut().fill(7));
+        };
+        with_blocks(count, fill).unwrap();
+        let mut kept = super::kept();
+        let piece = kept.iter_mut().find(|piece| piece.len() >= count).unwrap();
+        assert!(piece.iter().all(|block| block.as_ref().iter().all(|word| *word == 0)));
     }
 }
