@@ -9,6 +9,8 @@ use crate::store::records::social_tokens::{self as records, LostCause, StoredSoc
 use crate::store::{StoreError, Table, Transaction};
 use crate::usage::TokenEvent;
 
+/// How often tokens are looked at anew that somebody changes while they are deleted.
+const TRIES: usize = 8;
 /// Longest scope.
 const MAX_SCOPE_BYTES: usize = 4096;
 /// Longest life that a provider may give an access token, in seconds: a hundred years.
@@ -155,10 +157,16 @@ impl SocialVault {
     ///
     /// [`StoreError`] when the store fails.
     pub async fn forget(&self, user: &str, provider: &str) -> Result<bool, StoreError> {
-        let (store, key) = (&self.0.store, records::key(user, provider));
-        let there = store.get(Table::SocialTokens, &key).await?.is_some();
-        store.commit(Transaction::new().delete(Table::SocialTokens, key)).await?;
-        Ok(there)
+        let key = records::key(user, provider);
+        for _ in 0..TRIES {
+            let Some(stands) = self.0.store.get(Table::SocialTokens, &key).await? else {
+                return Ok(false);
+            };
+            if self.delete(Transaction::new(), vec![(key.clone(), stands)]).await? {
+                return Ok(true);
+            }
+        }
+        Err(StoreError::Changed)
     }
 
     /// Forgets the tokens of a user at all providers of the configuration, in one step; what there
@@ -168,14 +176,43 @@ impl SocialVault {
     ///
     /// [`StoreError`] when the store fails.
     pub async fn forget_all(&self, user: &str) -> Result<SocialTokensList, StoreError> {
-        let there = self.list(user).await?;
-        if there.social_tokens.is_empty() {
-            return Ok(there);
+        let now = self.0.clock.now().0;
+        for _ in 0..TRIES {
+            let (mut social_tokens, mut found) = (Vec::new(), Vec::new());
+            let mut transaction = Transaction::new();
+            for provider in self.0.providers.keys() {
+                let key = records::key(user, provider);
+                let Some(stands) = records::get(&*self.0.store, &key).await? else {
+                    transaction = transaction.absent(Table::SocialTokens, key);
+                    continue;
+                };
+                social_tokens.push(view(provider, stands.value, now));
+                found.push((key, stands.bytes));
+            }
+            if found.is_empty() || self.delete(transaction, found).await? {
+                return Ok(SocialTokensList { social_tokens });
+            }
         }
-        let providers: Vec<String> = self.0.providers.keys().cloned().collect();
-        let transaction = records::forget_all(Transaction::new(), user, &providers);
-        self.0.store.commit(transaction).await?;
-        Ok(there)
+        Err(StoreError::Changed)
+    }
+
+    /// Deletes these if they still are what was found, so that what is told is what is gone; whether
+    /// they were.
+    async fn delete(
+        &self,
+        transaction: Transaction,
+        found: Vec<(String, Vec<u8>)>,
+    ) -> Result<bool, StoreError> {
+        let transaction = found.into_iter().fold(transaction, |transaction, (key, stands)| {
+            transaction
+                .same(Table::SocialTokens, key.clone(), stands)
+                .delete(Table::SocialTokens, key)
+        });
+        match self.0.store.commit(transaction).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
