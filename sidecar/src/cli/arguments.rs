@@ -29,6 +29,9 @@ pub(super) use usage::{UsageBy, UsageOfTokens};
 pub(super) use user::{
     ChangeUser, CreateUser, ImportUsers, ListUsers, OneUser, SetUserPassword, User, UserState,
 };
+use wardgate_core::config::{At, Problems, Read as _};
+
+use crate::config::IssuerUrl;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -136,11 +139,18 @@ pub(super) struct Init {
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(super) dir: PathBuf,
     /// The `iss` of the tokens that the sidecar issues.
-    #[arg(long, default_value = "http://127.0.0.1:8180", value_name = "URL")]
-    pub(super) issuer: String,
+    #[arg(long, default_value = "http://127.0.0.1:8180", value_name = "URL", value_parser = issuer)]
+    pub(super) issuer: IssuerUrl,
     /// The `aud` of those tokens when none is asked for.
     #[arg(long, default_value = "api", value_name = "NAME")]
     pub(super) audience: String,
+}
+
+/// As the configuration would read it.
+fn issuer(text: &str) -> Result<IssuerUrl, String> {
+    let mut problems = Problems::new();
+    let url = IssuerUrl::read(&text.into(), &At::ROOT, &mut problems);
+    url.ok_or_else(|| problems.into_iter().map(|it| it.message).collect::<Vec<_>>().join("; "))
 }
 
 #[derive(Args, Debug)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::arguments::Init;
 use super::{Failure, note};
-use crate::config::{IssuerUrl, load};
+use crate::config::load;
 use crate::random::Random;
 use crate::seal::StoreKeys;
 
@@ -18,12 +18,9 @@ pub(super) fn run(init: &Init) -> Result<(), Failure> {
     let directory = init.dir.as_path();
     let feed_secret = Random::system().text::<32>().map_err(Failure::failed)?;
     let store_keys = StoreKeys::generate(Random::system()).map_err(Failure::failed)?;
-    let (issuer, audience) = (quoted(&init.issuer), quoted(&init.audience));
-    // Quotes stand around it already.
-    let path = quoted(IssuerUrl(init.issuer.clone()).path());
-    let path = path.strip_prefix('"').and_then(|path| path.strip_suffix('"')).unwrap_or_default();
+    let (issuer, audience) = (quoted(&init.issuer.0), quoted(&init.audience));
     let fill = |text: &str| {
-        let text = text.replace("@ISSUER_PATH@", path);
+        let text = text.replace("@ISSUER_PATH@", init.issuer.path());
         text.replace("@ISSUER@", &issuer).replace("@AUDIENCE@", &audience)
     };
     let files = [

@@ -328,20 +328,32 @@ impl IssuerUrl {
     }
 }
 
+/// Whether requests can come to this path as it stands. Proxies take `.` and empty segments and escapes
+/// for others, or refuse them, and to routes a brace or a star is a pattern: what nobody asked for
+/// would be open, or what was meant would go elsewhere.
+fn is_reachable(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment =
+        |it: &str| !it.is_empty() && it != "." && it != ".." && it.bytes().all(is_plain);
+    path.is_empty() || path.split('/').skip(1).all(is_segment)
+}
+
 impl Read for IssuerUrl {
     fn read(value: &Value, at: &At<'_>, problems: &mut Problems) -> Option<Self> {
         let text = String::read(value, at, problems)?;
         let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let right = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
             && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-        if !right {
-            at.problem(
-                problems,
-                "expected a URL without query and fragment, as https://auth.example.com",
-            );
-            return None;
-        }
-        Some(Self(text))
+        let url = Self(text);
+        let problem = if !right {
+            "expected a URL without query and fragment, as https://auth.example.com"
+        } else if !is_reachable(url.path()) {
+            "expected a path of letters, digits and `-._~`, as https://auth.example.com/tenant"
+        } else {
+            return Some(url);
+        };
+        at.problem(problems, problem);
+        None
     }
 
     fn kind() -> String {
@@ -369,6 +381,20 @@ mod tests {
             Some(LogSection::default())
         );
         assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn an_issuer_has_a_path_that_every_proxy_reads_alike() {
+        let read = |issuer: &str| {
+            let mut problems = Problems::new();
+            IssuerUrl::read(&json!(issuer), &At::ROOT, &mut problems).is_some()
+        };
+        for right in ["https://a", "https://a/", "https://a/tenant", "https://a/t-1/b_2.c~/"] {
+            assert!(read(right), "{right}");
+        }
+        for path in ["//t", "/a/../b", "/.", "/a%2Fb", "/{x}", "/*", "/a;b", "/a//b", "/a\\b"] {
+            assert!(!read(&format!("https://a{path}")), "{path}");
+        }
     }
 
     #[test]

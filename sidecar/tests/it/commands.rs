@@ -27,6 +27,19 @@ fn init_writes_a_home_that_passes_its_own_check_and_overwrites_nothing() {
 }
 
 #[test]
+fn init_writes_nothing_for_an_issuer_that_no_request_could_reach() {
+    let directory = tempfile::tempdir().unwrap();
+    for issuer in ["auth.example.com", "https://a.example/{x}", "https://a.example/a/../b"] {
+        let mut command = wardgate();
+        command.args(["init", "--issuer", issuer, "--dir"]).arg(directory.path().join("new"));
+        let made = command.output().unwrap();
+        let said = String::from_utf8(made.stderr).unwrap();
+        assert_eq!((made.status.code(), said.contains("expected a")), (Some(2), true), "{said}");
+        assert!(!directory.path().join("new").exists(), "{issuer}");
+    }
+}
+
+#[test]
 fn init_for_an_issuer_with_a_path_lets_requests_to_its_addresses_pass() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = wardgate();

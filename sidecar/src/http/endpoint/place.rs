@@ -15,15 +15,14 @@ pub(super) enum IssuerPath {
 
 impl Declaration {
     /// The path that it is served at besides, as a pattern of the router, for an issuer with this
-    /// path; `issuer_path` is empty, or begins with `/` and does not end with it.
+    /// path; `issuer_path` is empty, or begins with `/` and does not end with it. The configuration
+    /// lets no letter into it that is more than itself to a router.
     pub(super) fn path_of_issuer(&self, issuer_path: &str) -> Option<String> {
-        // To the router a brace begins a name, and two are one.
-        let literal = issuer_path.replace('{', "{{").replace('}', "}}");
         match self.issuer_path {
             IssuerPath::Nowhere => None,
-            IssuerPath::First | IssuerPath::Last if literal.is_empty() => None,
-            IssuerPath::First => Some(format!("{literal}{}", self.path)),
-            IssuerPath::Last => Some(format!("{}{literal}", self.path)),
+            IssuerPath::First | IssuerPath::Last if issuer_path.is_empty() => None,
+            IssuerPath::First => Some(format!("{issuer_path}{}", self.path)),
+            IssuerPath::Last => Some(format!("{}{issuer_path}", self.path)),
         }
     }
 }

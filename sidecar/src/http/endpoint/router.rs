@@ -21,9 +21,7 @@ pub(in crate::http) fn router(
     app: &Arc<App>,
 ) -> Router<Arc<App>> {
     let served = endpoints.into_iter().filter(|it| it.declaration.is_served_by(listener));
-    // The path of an issuer is what it is: its segments may begin with what was a name once.
-    let empty = Router::new().without_v07_checks();
-    served.fold(empty, |router, Endpoint { declaration, handler }| {
+    served.fold(Router::new(), |router, Endpoint { declaration, handler }| {
         let handler = match declaration.requirement {
             // The address limit is around all that is public; the rest is in the body, so it is the
             // handler that checks it, and a test that wants every such endpoint to refuse.

@@ -88,16 +88,16 @@ fn scripts_of_other_origins_may_ask_these_and_nothing_else() {
 fn only_what_anyone_may_reach_stands_below_an_issuer() {
     for endpoint in endpoints() {
         let declaration = &endpoint.declaration;
-        let placed = declaration.path_of_issuer("/{tenant}");
+        let placed = declaration.path_of_issuer("/tenant");
         let public = declaration.requirement.listener() == ListenerName::Public;
         assert!(public || placed.is_none(), "{}", declaration.path);
         assert_eq!(declaration.path_of_issuer(""), None, "{}", declaration.path);
         let expected = match declaration.path {
             "/.well-known/oauth-authorization-server" => {
-                Some("/.well-known/oauth-authorization-server/{{tenant}}".to_owned())
+                Some("/.well-known/oauth-authorization-server/tenant".to_owned())
             }
             "/healthz" | "/readyz" | "/metrics" | "/openapi.json" => None,
-            path if public => Some(format!("/{{{{tenant}}}}{path}")),
+            path if public => Some(format!("/tenant{path}")),
             _ => None,
         };
         assert_eq!(placed, expected, "{}", declaration.path);
