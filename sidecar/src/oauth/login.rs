@@ -19,6 +19,9 @@ const BUSY_SECONDS: u64 = 1;
 /// Longest name of a device: it is kept with the login, for lists.
 const MAX_DEVICE_BYTES: usize = 256;
 
+/// What a login is told that came too late.
+const GONE: OAuthError = OAuthError::InvalidGrant("the name or the password is wrong");
+
 /// What is asked for a login. The parameters of the client and of the tokens stand in the form.
 #[derive(Clone, Debug)]
 pub struct LoginRequest {
@@ -81,6 +84,11 @@ impl TokenService {
             claims: &claims,
             confirmation: &wanted.confirmation,
         })?;
+        if begun.is_none() {
+            // After it was signed, so that what is revoked from now on is revoked after its `iat`. A
+            // family has looked as it began.
+            self.still(&user).await?;
+        }
         let session = begun.map(|begun| begun.family.id);
         let event = Event::new("session-begun")
             .with("issuer", self.issuer.issuer.0.as_str())
@@ -115,13 +123,9 @@ impl TokenService {
         wanted: &Wanted,
         claims: &Map<String, Value>,
     ) -> Result<Begun, OAuthError> {
-        const GONE: OAuthError = OAuthError::InvalidGrant("the name or the password is wrong");
         for _ in 0..TRIES {
             let found = users::get(&**self.desk.store(), &user.id).await?.ok_or(GONE)?;
-            let now = self.accounts.user(&user.id).await?.ok_or(GONE)?;
-            if !may_log_in(&now) || now.tokens_not_before != user.tokens_not_before {
-                return Err(GONE);
-            }
+            self.still(user).await?;
             let stands =
                 Check { table: Table::Users, key: user.id.clone(), expected: Some(found.bytes) };
             let metadata = client.metadata();
@@ -149,6 +153,13 @@ impl TokenService {
             }
         }
         Err(OAuthError::Busy(BUSY_SECONDS))
+    }
+
+    /// Whether the user still may log in, and nothing of what was issued has ended since.
+    async fn still(&self, user: &User) -> Result<(), OAuthError> {
+        let now = self.accounts.user(&user.id).await?.ok_or(GONE)?;
+        let is_same = may_log_in(&now) && now.tokens_not_before == user.tokens_not_before;
+        if is_same { Ok(()) } else { Err(GONE) }
     }
 
     /// For how many seconds a login may stay unused from now on.
