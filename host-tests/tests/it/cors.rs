@@ -70,6 +70,7 @@ fn an_application_of_an_allowed_origin_reaches_the_token_service_through_envoy()
             let other = world.preflight(&endpoint, "https://other.example.com", "POST");
             assert_eq!(allowed(&other), None, "{endpoint}");
             let sent = Request::new("POST", &endpoint).header("origin", ORIGIN);
+            let sent = sent.header("content-type", "application/json");
             let answer = world.send(&sent.header("dpop", "no proof").body("{}"));
             assert!([400, 401].contains(&answer.status), "{endpoint}: {}", answer.status);
             assert_eq!(allowed(&answer).as_deref(), Some(ORIGIN), "{endpoint}");

@@ -20,9 +20,9 @@ section! {
         /// that was given out here cannot have been made ahead of time.
         pub dpop_nonce: DpopNonce, default(DpopNonce::Optional, "optional");
         /// The origins of browser applications whose scripts may ask the token endpoint, end tokens,
-        /// log users in and out, and read the answers (CORS): scheme, host and port, nothing else.
-        /// Those of the issuer's own origin need not stand here. There is no `*`: any page that a user
-        /// opens could guess passwords by their browser, from their address.
+        /// log users in and out, change their passwords, and read the answers (CORS): scheme, host and
+        /// port, nothing else. Those of the issuer's own origin need not stand here. There is no `*`:
+        /// any page that a user opens could guess passwords by their browser, from their address.
         pub allowed_origins: Vec<AllowedOrigin>, default(Vec::new(), Vec::<String>::new());
     }
 }

@@ -67,6 +67,10 @@ async fn list(
     Query(ListQuery { cursor, subject }): Query<ListQuery>,
 ) -> Result<Json<FamilyPage>, Problem> {
     let page = match subject {
+        Some(_) if cursor.is_some() => {
+            let detail = "the sessions of a subject are one page: leave `cursor` away";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "cursor-unknown", detail));
+        }
         Some(subject) => {
             let families = app.families.of_subject(&subject).await.map_err(failed)?;
             let sessions = families.into_iter().map(FamilyView::from).collect();

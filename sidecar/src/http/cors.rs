@@ -34,10 +34,12 @@ const EXPOSED: [HeaderName; 5] = [
 
 /// Lets scripts of other origins ask what these routes serve.
 ///
-/// `Access-Control-Allow-Credentials` is never sent: with it a browser would add cookies and client
-/// certificates of the user by itself to what a page sends, and a script that was smuggled into one
-/// allowed origin would act with them at ours. Applications put what they show into headers and
-/// bodies, which pages of others have not.
+/// `Access-Control-Allow-Credentials` is never sent: with it a script that was smuggled into one
+/// allowed origin would read what comes for cookies and client certificates, which a browser adds by
+/// itself. Applications put what they show into headers and bodies, which pages of others have not.
+///
+/// What a browser sends without asking first comes here all the same, and is carried out; that it is
+/// no login is seen to where bodies are read ([`super::extract`]).
 pub(super) fn layer(
     routes: Router<Arc<App>>,
     origins: OtherOrigins,

@@ -1,9 +1,13 @@
 //! What handlers take of a request. All that is wrong is answered as a problem.
+//!
+//! A body of JSON must say that it is one. The attack: a page sends a request as browsers send one
+//! without asking first (the Fetch standard's "simple" request: a text, or no type at all), so that a
+//! login or the change of a password is tried from the address of whoever opens the page.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use serde::de::DeserializeOwned;
 
@@ -20,6 +24,9 @@ pub(super) struct Json<T>(pub(super) T);
 
 /// The body, as JSON; nothing if it is empty.
 pub(super) struct OptionalJson<T>(pub(super) Option<T>);
+
+/// What bodies of JSON are called: as such, and as changes of members (RFC 7396 §4).
+const JSON_TYPES: [&str; 2] = ["application/json", "application/merge-patch+json"];
 
 impl<T, S> FromRequestParts<S> for Path<T>
 where
@@ -57,7 +64,9 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        parse(&bytes(request, state).await?).map(Self)
+        let is_json = says_json(request.headers());
+        let body = bytes(request, state).await?;
+        if is_json { parse(&body).map(Self) } else { Err(not_json()) }
     }
 }
 
@@ -69,10 +78,24 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = says_json(request.headers());
         let body = bytes(request, state).await?;
-        let parsed = (!body.is_empty()).then(|| parse(&body)).transpose();
-        parsed.map(Self)
+        if body.is_empty() {
+            return Ok(Self(None));
+        }
+        if is_json { parse(&body).map(|it| Self(Some(it))) } else { Err(not_json()) }
     }
+}
+
+fn says_json(headers: &HeaderMap) -> bool {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok());
+    let said = said.and_then(|said| said.split(';').next()).map(str::trim).unwrap_or_default();
+    JSON_TYPES.iter().any(|known| said.eq_ignore_ascii_case(known))
+}
+
+fn not_json() -> Problem {
+    let detail = "the body is to be JSON: send it with `Content-Type: application/json`";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type-unsupported", detail)
 }
 
 /// The bytes of a body that is not too long.
@@ -96,14 +119,33 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderMap, HeaderValue, header};
     use serde::Deserialize;
 
-    use super::parse;
+    use super::{parse, says_json};
 
     #[derive(Debug, Default, Deserialize, PartialEq)]
     #[serde(default)]
     struct Asked {
         count: u64,
+    }
+
+    #[test]
+    fn json_says_that_it_is_json() {
+        let says = |said: &str| {
+            let value = HeaderValue::from_str(said).unwrap();
+            says_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, value)]))
+        };
+        for json in
+            ["application/json", "Application/JSON ; charset=utf-8", "application/merge-patch+json"]
+        {
+            assert!(says(json), "{json}");
+        }
+        for other in ["", "text/plain", "text/plain;application/json", "application/jsonx", "json"]
+        {
+            assert!(!says(other), "{other}");
+        }
+        assert!(!says_json(&HeaderMap::new()));
     }
 
     #[test]

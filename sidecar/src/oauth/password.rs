@@ -1,6 +1,7 @@
 //! A user who changes their password at a first-party application.
 
 use super::login::refused;
+use super::metadata::PASSWORD_PATH;
 use super::{OAuthError, OAuthRequest, TokenService};
 use crate::accounts::{ChangePassword, LoginAttempt, Password};
 
@@ -31,7 +32,10 @@ impl TokenService {
     /// [`OAuthError`] with what the application is told.
     pub async fn change_password(&self, asked: PasswordRequest) -> Result<(), OAuthError> {
         let PasswordRequest { request, name, old_password, new_password } = asked;
-        self.first_party(&request).await?;
+        let client = self.first_party(&request).await?;
+        // As at the login: of a client without a secret it asks for a header that no page of another
+        // origin can send unasked.
+        self.confirmation(&client, &request, PASSWORD_PATH).await?;
         let attempt = LoginAttempt { name, password: old_password, address: request.address };
         let change = ChangePassword { attempt, new: new_password };
         self.accounts.change_password(change).await.map(|_| ()).map_err(refused)

@@ -1,8 +1,8 @@
 //! Where a page of a table begins, as it is handed out and comes back.
 //!
 //! A cursor says what it belongs to, and then a place that only its store understands; to everyone
-//! else it is a text. One that somebody made up, or that belongs to another table or another kind of
-//! store, is refused: taken for a place it would begin a list somewhere in the middle, and a list
+//! else it is a text. One that is none, or that belongs to another table or another kind of store, is
+//! refused: taken for a place it would begin a list somewhere in the middle, and a list
 //! that looks whole and is not hides a key or a session from whoever looks for it.
 
 use wardgate_core::base64url;

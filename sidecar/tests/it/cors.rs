@@ -76,7 +76,8 @@ fn an_application_of_an_allowed_origin_asks_and_reads() {
                 assert_eq!(allowed.header(name), Some(value), "{path} {name}");
             }
             // Refused for want of everything, in a way that the application can read.
-            let answer = ask(&sidecar, "POST", path, &[("origin", origin)]);
+            let json = ("content-type", "application/json");
+            let answer = ask(&sidecar, "POST", path, &[("origin", origin), json]);
             assert!([400, 401].contains(&answer.status), "{path}");
             let exposed = "dpop-nonce,www-authenticate,retry-after,ratelimit,ratelimit-policy";
             for (name, value) in [

@@ -37,7 +37,9 @@ fn operations(document: &Value) -> Vec<Operation> {
 }
 
 fn ask(home: &Home, sidecar: &Sidecar, listener: &str, operation: &Operation) -> Answer {
-    let asked = request(&operation.method, &operation.path, &[], b"");
+    // Of the right type, so that it is for want of what is required that it is refused.
+    let headers = [("content-type", "application/json")];
+    let asked = request(&operation.method, &operation.path, &headers, b"");
     if listener == "public" {
         let mut stream = TcpStream::connect(sidecar.public).unwrap();
         stream.write_all(&asked).unwrap();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::home::{Home, Sidecar};
 use crate::http::{Answer, get};
-use crate::oauth::{PASSWORD, alice_in, audit, kept_by_nobody, post, post_json, refused};
+use crate::oauth::{PASSWORD, alice_in, audit, kept_by_nobody, post, post_json, refused, send};
 
 const BETTER: &str = "purple monkey dishwasher lamp";
 
@@ -100,6 +100,32 @@ fn who_guesses_at_the_change_of_a_password_waits_at_the_login_too() {
     }
     let throttled = audit(&home).into_iter().find(|it| it["decision"] == "login-throttled");
     assert_eq!(throttled.unwrap()["reason"], "failures-of-account");
+}
+
+#[test]
+fn no_page_changes_a_password_by_the_browsers_of_others() {
+    let (home, sidecar, secret) = alice_in(Home::new());
+    home.json(&["client", "create", "--id", "page", "--auth-method", "none", "--first-party"]);
+    // What a page of any origin can send without asking first: no header but a type of these, and a
+    // client without a secret.
+    let body = json!({
+        "client_id": "page", "name": "alice", "old_password": PASSWORD, "new_password": BETTER,
+    });
+    let origin = ("origin", "https://evil.example");
+    for path in ["/auth/password", "/auth/login"] {
+        for kind in ["text/plain", "text/plain;charset=UTF-8", "multipart/form-data", ""] {
+            let headers = [origin, ("content-type", kind)];
+            let headers = if kind.is_empty() { &headers[..1] } else { &headers[..] };
+            let answer = send(&sidecar, path, headers, body.to_string().as_bytes());
+            assert_eq!(
+                (answer.status, &answer.json()["reason"]),
+                (415, &json!("media-type-unsupported"))
+            );
+        }
+    }
+    // And with the right type, which a browser does not send unasked, it lacks a proof.
+    problem(&post_json(&sidecar, "/auth/password", &[origin], &body), 400, "invalid-dpop-proof");
+    assert_eq!(login(&sidecar, &secret, PASSWORD).status, 200);
 }
 
 #[test]

@@ -19,7 +19,14 @@ use crate::limits::Peer;
 use crate::oauth::{Form, OAuthRequest, PasswordRequest};
 
 pub(super) fn endpoint() -> Endpoint {
-    let refusals = &["invalid-request", "invalid-grant", "unauthorized-client", "password-refused"];
+    let refusals = &[
+        "invalid-request",
+        "invalid-grant",
+        "unauthorized-client",
+        "password-refused",
+        "invalid-dpop-proof",
+        "use-dpop-nonce",
+    ];
     endpoint::post(
         "/auth/password",
         Requirement::UserPassword,
@@ -27,6 +34,7 @@ pub(super) fn endpoint() -> Endpoint {
     )
     .json::<PasswordBody>()
     .answers_nothing(StatusCode::NO_CONTENT, "The new password is the one; the user logs in anew.")
+    .header("DPoP-Nonce", "The nonce of the next proof.")
     .fails(StatusCode::BAD_REQUEST, refusals)
     .fails(StatusCode::UNAUTHORIZED, &["invalid-client"])
     .fails(StatusCode::TOO_MANY_REQUESTS, &["temporarily-unavailable"])

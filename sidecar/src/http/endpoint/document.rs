@@ -7,7 +7,7 @@ use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use super::requirement::security_schemes;
-use super::{Answer, Content, Declaration, Endpoint, ListenerName, schema};
+use super::{Answer, Content, Declaration, Endpoint, JSON, ListenerName, schema};
 
 const PROBLEM: &str = "application/problem+json";
 
@@ -204,8 +204,11 @@ fn common_failures(declaration: &Declaration) -> Vec<(StatusCode, &'static str)>
     if is_read || declaration.body.is_some() {
         failures.push((StatusCode::BAD_REQUEST, "malformed"));
     }
-    if declaration.body.is_some() {
+    if let Some(body) = &declaration.body {
         failures.push((StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"));
+        if body.media_type == JSON && declaration.requirement.listener() != ListenerName::Internal {
+            failures.push((StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type-unsupported"));
+        }
     }
     match declaration.requirement.listener() {
         ListenerName::Public => {
