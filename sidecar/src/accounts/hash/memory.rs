@@ -68,7 +68,9 @@ mod tests {
         // Of a size that no other test has.
         let count = 4321;
         let fill = |blocks: &mut [argon2::Block]| {
-            blocks.iter_mut().for_each(|block| block.as_mut().fill(7));
+            for block in blocks.iter_mut() {
+                block.as_mut().fill(7);
+            }
         };
         with_blocks(count, fill).unwrap();
         let mut kept = super::kept();
