@@ -231,4 +231,4 @@ fn about(name: &str, email: Option<&str>) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,7 +33,7 @@ const ISSUER: &str = "https://auth.example.com";
 /// As little work as there can be.
 const SMALL: HashParameters = HashParameters::Argon2id { memory_kib: 64, passes: 1, lanes: 1 };
 
-fn settings() -> AccountSettings {
+pub(crate) fn settings() -> AccountSettings {
     AccountSettings {
         parameters: SMALL,
         at_once: 2,

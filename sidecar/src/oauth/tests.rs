@@ -21,9 +21,8 @@ use wardgate_core::config::{At, Problems, Read as _};
 use wardgate_core::time::UnixSeconds;
 
 use super::{CreatedClient, Form, OAuthError, OAuthRequest, TokenService, TokenServiceParts};
-use crate::accounts::{
-    AccountGround, AccountSettings, Accounts, HashParameters, LoginLimits, PasswordRules,
-};
+use crate::accounts::tests::settings as account_settings;
+use crate::accounts::{AccountGround, AccountSettings, Accounts};
 use crate::clock::Clock;
 use crate::config::{IssuerSection, OAuthSection, RefreshTokensSection, UsageSection};
 use crate::desk::Desk;
@@ -147,22 +146,7 @@ async fn accounts(
         metrics,
         audit: None,
     };
-    let settings = AccountSettings {
-        parameters: HashParameters::Argon2id { memory_kib: 64, passes: 1, lanes: 1 },
-        at_once: 2,
-        waiting: 64,
-        rules: PasswordRules { min_letters: 8, min_score: 3, for_bcrypt: false, leaked: None },
-        limits: LoginLimits {
-            per_network: 3,
-            per_address: 6,
-            per_account: 10,
-            max_delay_seconds: 900,
-            forget_seconds: 86_400,
-            remember_seconds: 1_000_000,
-        },
-        keep_seconds: 86_400,
-        social_providers: vec!["github".to_owned()],
-    };
+    let settings = AccountSettings { keep_seconds: 86_400, ..account_settings() };
     Accounts::open(ground, settings).await.unwrap()
 }
 

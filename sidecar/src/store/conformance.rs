@@ -13,6 +13,7 @@ use wardgate_core::wire::{ApiKeyRecord, ApiKeyState};
 
 use super::records::StoredApiKey;
 use super::records::api_keys::ApiKeyDetails;
+use super::shared::at_once;
 use super::{Entry, LogPage, LogPosition, Pages, Store, Table};
 use crate::clock::Clock;
 use crate::random::Random;
@@ -79,12 +80,7 @@ impl Two {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..times {
-            let store = if number % 2 == 0 { &self.one } else { &self.other };
-            tasks.spawn(task(number, Arc::clone(store)));
-        }
-        tasks.join_all().await
+        at_once(&[Arc::clone(&self.one), Arc::clone(&self.other)], times, task).await
     }
 }
 

@@ -29,6 +29,8 @@ pub mod upkeep;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod shared;
 
 pub use embedded::Embedded;
 pub use log::{LOG_ENTRIES, LogEntry, LogPage, LogPosition, MAX_LOG_PAGE, ParseLogPositionError};

@@ -1,49 +1,29 @@
-use std::path::Path;
 use std::sync::Arc;
-
-use serde_json::json;
-use wardgate_core::config::Problems;
 
 use super::{GOOD, accounts, attempt, password, settings, user, word};
 use crate::accounts::{Accounts, ChangePassword};
 use crate::clock::Clock;
-use crate::config::store_settings;
 use crate::metrics::Metrics;
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::redis_servers::Server;
-use crate::store::{self, Store};
+use crate::store::shared::{SharedStore, at_once};
 
 /// Two sidecars on one store.
 struct Two {
     accounts: [Arc<Accounts>; 2],
     clock: Clock,
-    _guard: (tempfile::TempDir, Option<Server>),
+    _store: SharedStore,
 }
 
 impl Two {
-    async fn embedded() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let section = json!({"path": directory.path().join("store.redb")});
-        let store = opened(&section).await;
-        Self::of([Arc::clone(&store), store], (directory, None)).await
-    }
-
-    async fn redis() -> Self {
-        let server = Server::start(&[]);
-        let section = json!({"redis": {"urls": [server.url()]}});
-        let stores = [opened(&section).await, opened(&section).await];
-        Self::of(stores, (tempfile::tempdir().unwrap(), Some(server))).await
-    }
-
-    async fn of(stores: [Arc<dyn Store>; 2], guard: (tempfile::TempDir, Option<Server>)) -> Self {
+    async fn on(store: SharedStore) -> Self {
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
         // Redis ends entries by its own clock.
         let (clock, metrics) = (Clock::manual(Clock::system().now()), Arc::new(Metrics::new()));
-        let [one, other] = &stores;
+        let [one, other] = &store.stores;
         let one = accounts((one, &keys, &clock, &metrics), None, settings()).await;
         let other = accounts((other, &keys, &clock, &metrics), None, settings()).await;
-        Self { accounts: [Arc::new(one), Arc::new(other)], clock, _guard: guard }
+        Self { accounts: [Arc::new(one), Arc::new(other)], clock, _store: store }
     }
 
     /// Does something some times at once, at either sidecar in turn.
@@ -52,18 +32,8 @@ impl Two {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..times {
-            tasks.spawn(task(number, Arc::clone(&self.accounts[number % 2])));
-        }
-        tasks.join_all().await
+        at_once(&self.accounts, times, task).await
     }
-}
-
-async fn opened(section: &serde_json::Value) -> Arc<dyn Store> {
-    let mut problems = Problems::new();
-    let settings = store_settings(&json!({"store": section}), Path::new("/"), &mut problems);
-    store::open(&settings.unwrap()).await.unwrap()
 }
 
 async fn of_many_that_make_one_name_one_does(two: &Two) {
@@ -127,11 +97,11 @@ macro_rules! on_both_stores {
     ($($test:ident)+) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::Two::embedded().await).await; })+
+            async fn $test() { super::$test(&super::Two::on(super::SharedStore::embedded().await).await).await; })+
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::Two::redis().await).await; })+
+            async fn $test() { super::$test(&super::Two::on(super::SharedStore::redis().await).await).await; })+
         }
     };
 }

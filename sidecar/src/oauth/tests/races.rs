@@ -1,7 +1,6 @@
 //! What must happen once, asked for many times at once at two sidecars of one store, of either kind.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,13 +9,12 @@ use super::proofs::ProofKey;
 use super::{ClientKey, OWN, form, object, service, usage};
 use crate::accounts::Password;
 use crate::clock::Clock;
-use crate::config::store_settings;
 use crate::oauth::request::JWT_BEARER;
 use crate::oauth::{ClientError, LoginRequest, OAuthError, OAuthRequest, TokenService};
 use crate::random::Random;
 use crate::seal::StoreKeys;
-use crate::store::redis_servers::Server;
-use crate::store::{self, Store, StoreError};
+use crate::store::StoreError;
+use crate::store::shared::{SharedStore, at_once};
 
 /// How many ask at once.
 const MANY: usize = 8;
@@ -28,35 +26,19 @@ const PASSWORD: &str = "correct horse battery staple";
 struct Two {
     services: [Arc<TokenService>; 2],
     clock: Clock,
-    _guard: (tempfile::TempDir, Option<Server>),
+    _store: SharedStore,
 }
 
 impl Two {
-    async fn embedded() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let section = json!({"path": directory.path().join("store.redb")});
-        let store = opened(&section).await;
-        Self::of([Arc::clone(&store), store], (directory, None)).await
-    }
-
-    async fn redis() -> Self {
-        let server = Server::start(&[]);
-        let section = json!({"redis": {"urls": [server.url()]}});
-        let stores = [opened(&section).await, opened(&section).await];
-        Self::of(stores, (tempfile::tempdir().unwrap(), Some(server))).await
-    }
-
-    async fn of(
-        [one, other]: [Arc<dyn Store>; 2],
-        guard: (tempfile::TempDir, Option<Server>),
-    ) -> Self {
+    async fn on(store: SharedStore) -> Self {
         let keys = StoreKeys::parse(&StoreKeys::generate(Random::system()).unwrap()).unwrap();
         // Redis ends entries by its own clock.
         let clock = Clock::manual(Clock::system().now());
         let usage = usage(&clock);
-        let one = service((&one, &keys, &clock), &usage, json!({})).await;
-        let other = service((&other, &keys, &clock), &usage, json!({})).await;
-        Self { services: [Arc::new(one), Arc::new(other)], clock, _guard: guard }
+        let [one, other] = &store.stores;
+        let one = service((one, &keys, &clock), &usage, json!({})).await;
+        let other = service((other, &keys, &clock), &usage, json!({})).await;
+        Self { services: [Arc::new(one), Arc::new(other)], clock, _store: store }
     }
 
     /// Does something many times at once, at either sidecar in turn.
@@ -65,11 +47,7 @@ impl Two {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..MANY {
-            tasks.spawn(task(number, Arc::clone(&self.services[number % 2])));
-        }
-        tasks.join_all().await
+        at_once(&self.services, MANY, task).await
     }
 
     /// Shows one request many times at once; what came of each, sorted.
@@ -102,12 +80,6 @@ impl Two {
         }
         (app, tokens)
     }
-}
-
-async fn opened(section: &Value) -> Arc<dyn Store> {
-    let mut problems = wardgate_core::config::Problems::new();
-    let settings = store_settings(&json!({"store": section}), Path::new("/"), &mut problems);
-    store::open(&settings.unwrap()).await.unwrap()
 }
 
 fn refresh_token(answer: &str) -> String {
@@ -288,11 +260,11 @@ macro_rules! on_both_stores {
     ($($test:ident)+) => {
         mod embedded {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::Two::embedded().await).await; })+
+            async fn $test() { super::$test(&super::Two::on(super::SharedStore::embedded().await).await).await; })+
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() { super::$test(&super::Two::redis().await).await; })+
+            async fn $test() { super::$test(&super::Two::on(super::SharedStore::redis().await).await).await; })+
         }
     };
 }
