@@ -7,7 +7,7 @@ mod problems;
 mod progress;
 mod records;
 
-pub(super) use batch::Batch;
+pub(super) use batch::{Batch, in_batches};
 pub(super) use lines::TextLines;
 pub(super) use problems::Problems;
 pub(super) use progress::Progress;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use wardgate_core::feed::Fingerprint;
 
 use crate::cli::arguments::{Format, ImportApiKeys as Asked};
-use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
+use crate::cli::input::{Columns, Problems, Progress, Records, in_batches};
 use crate::cli::office::{Office, reach};
 use crate::cli::{Failure, loaded, note, show};
 use crate::desk::{ImportApiKey, ImportApiKeys, Imported, MAX_IMPORT_BATCH};
@@ -112,42 +112,36 @@ async fn import(
     total: u64,
 ) -> Result<(Summary, Problems), Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut records = Records::open(&asked.file, &COLUMNS)?;
-    let mut batch = Batch::new(MAX_IMPORT_BATCH, MAX_LINE_BYTES);
+    let records = Records::open(&asked.file, &COLUMNS)?;
     let (mut done, mut progress) = (0_u64, Progress::new());
-    loop {
-        let next = records.next()?;
-        let ended = next.is_none();
-        if let Some((line, read)) = next {
-            // Checked before; a file that changed meanwhile is told of.
-            match read.and_then(|record| key(record, asked)) {
-                Ok(key) => batch.add(line, key),
-                Err(problem) => problems.add(line, &problem),
-            }
-        }
-        if !batch.is_full() && !ended {
-            continue;
-        }
-        let size = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let imported = send(&mut batch, office, &mut problems).await?;
-        summary.imported = summary.imported.saturating_add(imported.imported);
-        summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
-        done = done.saturating_add(size);
-        progress.tell(|| format!("{done} of {total}"));
-        if ended {
-            summary.problems = problems.count;
-            return Ok((summary, problems));
-        }
-    }
+    // Checked before; a file that changed meanwhile is told of.
+    let sent = in_batches(
+        records,
+        MAX_IMPORT_BATCH,
+        &mut problems,
+        |record| key(record, asked),
+        async |api_keys: Vec<ImportApiKey>, lines: &[u64], problems: &mut Problems| {
+            let size = u64::try_from(api_keys.len()).unwrap_or(u64::MAX);
+            let imported = send(api_keys, lines, office, problems).await?;
+            summary.imported = summary.imported.saturating_add(imported.imported);
+            summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
+            done = done.saturating_add(size);
+            progress.tell(|| format!("{done} of {total}"));
+            Ok(())
+        },
+    );
+    sent.await?;
+    summary.problems = problems.count;
+    Ok((summary, problems))
 }
 
-/// Sends what is in a batch, if there is anything, and empties it.
+/// Sends a batch, if there is anything in it.
 async fn send(
-    batch: &mut Batch<ImportApiKey>,
+    api_keys: Vec<ImportApiKey>,
+    lines: &[u64],
     office: &Office,
     problems: &mut Problems,
 ) -> Result<Imported, Failure> {
-    let (api_keys, lines) = batch.take();
     if api_keys.is_empty() {
         return Ok(Imported::default());
     }

@@ -1,6 +1,10 @@
 //! Lines that go together.
 
 use serde::Serialize;
+use serde_json::Value;
+
+use super::{MAX_LINE_BYTES, Problems, Records};
+use crate::cli::Failure;
 
 /// Bytes of a batch: what a running sidecar takes at the least as a body, less the frame around it.
 const MAX_BATCH_BYTES: usize = 200_000;
@@ -28,11 +32,6 @@ impl<T: Serialize> Batch<T> {
         self.lines.push(line);
     }
 
-    /// How many are in it.
-    pub(in crate::cli) fn len(&self) -> usize {
-        self.items.len()
-    }
-
     /// Whether one more might not fit.
     pub(in crate::cli) fn is_full(&self) -> bool {
         self.items.len() >= self.max_items
@@ -43,5 +42,35 @@ impl<T: Serialize> Batch<T> {
     pub(in crate::cli) fn take(&mut self) -> (Vec<T>, Vec<u64>) {
         self.bytes = 0;
         (std::mem::take(&mut self.items), std::mem::take(&mut self.lines))
+    }
+}
+
+/// Reads records to their end, and hands on what they came to in batches, each with its lines. A last
+/// batch may be empty.
+pub(in crate::cli) async fn in_batches<T: Serialize>(
+    mut records: Records,
+    max_items: usize,
+    problems: &mut Problems,
+    read: impl Fn(Value) -> Result<T, String>,
+    mut send: impl AsyncFnMut(Vec<T>, &[u64], &mut Problems) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut batch = Batch::new(max_items, MAX_LINE_BYTES);
+    loop {
+        let next = records.next()?;
+        let ended = next.is_none();
+        if let Some((line, record)) = next {
+            match record.and_then(&read) {
+                Ok(item) => batch.add(line, item),
+                Err(problem) => problems.add(line, &problem),
+            }
+        }
+        if !batch.is_full() && !ended {
+            continue;
+        }
+        let (items, lines) = batch.take();
+        send(items, &lines, problems).await?;
+        if ended {
+            return Ok(());
+        }
     }
 }

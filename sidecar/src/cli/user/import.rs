@@ -10,7 +10,7 @@ use wardgate_core::feed::Fingerprint;
 use super::{Register, register};
 use crate::accounts::{ImportUser, ImportUsers, ImportedUsers, MAX_IMPORT_BATCH, UserName};
 use crate::cli::arguments::{Format, ImportUsers as Asked};
-use crate::cli::input::{Batch, Columns, MAX_LINE_BYTES, Problems, Progress, Records};
+use crate::cli::input::{Columns, Problems, Progress, Records, in_batches};
 use crate::cli::revocation::whoever_asks;
 use crate::cli::{Failure, loaded, note, show};
 
@@ -105,32 +105,25 @@ async fn pass(
     check: bool,
 ) -> Result<Summary, Failure> {
     let (mut summary, mut problems) = (Summary::default(), Problems::default());
-    let mut records = Records::open(&asked.file, &COLUMNS)?;
-    let mut batch = Batch::new(MAX_IMPORT_BATCH, MAX_LINE_BYTES);
+    let records = Records::open(&asked.file, &COLUMNS)?;
     let (mut done, mut progress) = (0_u64, Progress::new());
-    loop {
-        let next = records.next()?;
-        let ended = next.is_none();
-        if let Some((line, read)) = next {
-            // Checked before; a file that changed meanwhile is told of.
-            match read.and_then(user) {
-                Ok(user) => batch.add(line, user),
-                Err(problem) => problems.add(line, &problem),
-            }
-        }
-        if !batch.is_full() && !ended {
-            continue;
-        }
-        done = done.saturating_add(u64::try_from(batch.len()).unwrap_or(u64::MAX));
-        let imported = send(&mut batch, check, register, &mut problems).await?;
-        summary.imported = summary.imported.saturating_add(imported.imported);
-        summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
-        let what = if check { "looked at" } else { "imported" };
-        progress.tell(|| format!("{what} {done} of {total}"));
-        if ended {
-            break;
-        }
-    }
+    let what = if check { "looked at" } else { "imported" };
+    // Checked before; a file that changed meanwhile is told of.
+    let sent = in_batches(
+        records,
+        MAX_IMPORT_BATCH,
+        &mut problems,
+        user,
+        async |users: Vec<ImportUser>, lines: &[u64], problems: &mut Problems| {
+            done = done.saturating_add(u64::try_from(users.len()).unwrap_or(u64::MAX));
+            let imported = send(users, lines, check, register, problems).await?;
+            summary.imported = summary.imported.saturating_add(imported.imported);
+            summary.unchanged = summary.unchanged.saturating_add(imported.unchanged);
+            progress.tell(|| format!("{what} {done} of {total}"));
+            Ok(())
+        },
+    );
+    sent.await?;
     drop(progress);
     if problems.count == 0 {
         return Ok(summary);
@@ -144,14 +137,14 @@ async fn pass(
     Err(problems.failure(&what))
 }
 
-/// Sends what is in a batch, if there is anything, and empties it.
+/// Sends a batch, if there is anything in it.
 async fn send(
-    batch: &mut Batch<ImportUser>,
+    users: Vec<ImportUser>,
+    lines: &[u64],
     check: bool,
     register: &Register,
     problems: &mut Problems,
 ) -> Result<ImportedUsers, Failure> {
-    let (users, lines) = batch.take();
     if users.is_empty() {
         return Ok(ImportedUsers::default());
     }
