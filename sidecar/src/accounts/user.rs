@@ -45,7 +45,7 @@ pub struct PasswordView {
 }
 
 impl User {
-    pub(super) fn of(user: StoredUser) -> Self {
+    pub(crate) fn of(user: StoredUser) -> Self {
         Self {
             id: user.id,
             name: user.name,

@@ -124,10 +124,9 @@ impl TokenService {
         claims: &Map<String, Value>,
     ) -> Result<Begun, OAuthError> {
         for _ in 0..TRIES {
-            let found = users::get(&**self.desk.store(), &user.id).await?.ok_or(GONE)?;
-            self.still(user).await?;
+            let record = self.still(user).await?;
             let stands =
-                Check { table: Table::Users, key: user.id.clone(), expected: Some(found.bytes) };
+                Check { table: Table::Users, key: user.id.clone(), expected: Some(record) };
             let metadata = client.metadata();
             let new = NewFamily {
                 subject: user.id.clone(),
@@ -155,11 +154,13 @@ impl TokenService {
         Err(OAuthError::Busy(BUSY_SECONDS))
     }
 
-    /// Whether the user still may log in, and nothing of what was issued has ended since.
-    async fn still(&self, user: &User) -> Result<(), OAuthError> {
-        let now = self.accounts.user(&user.id).await?.ok_or(GONE)?;
+    /// The record of the user, who still may log in, and of whom nothing that was issued has ended
+    /// since.
+    async fn still(&self, user: &User) -> Result<Vec<u8>, OAuthError> {
+        let found = users::get(&**self.desk.store(), &user.id).await?.ok_or(GONE)?;
+        let now = User::of(found.user);
         let is_same = may_log_in(&now) && now.tokens_not_before == user.tokens_not_before;
-        if is_same { Ok(()) } else { Err(GONE) }
+        if is_same { Ok(found.bytes) } else { Err(GONE) }
     }
 
     /// For how many seconds a login may stay unused from now on.
