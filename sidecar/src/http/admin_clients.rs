@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::NO_STORE;
 use super::endpoint::{self, Endpoint, Requirement};
 use super::extract::{self, OptionalJson, Path, Query};
 use super::problem::Problem;
@@ -19,9 +20,6 @@ use crate::oauth::{
     ClientError, ClientList, ClientMetadata, ClientView, CreatedClient, Event, RotateClientSecret,
 };
 use crate::store::StoreError;
-
-/// What an answer with a secret carries: nothing on the way keeps it.
-const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 const CLIENT_ID: &str = "Id of the client.";
 const UNKNOWN: &[&str] = &["client-unknown"];

@@ -20,7 +20,7 @@ use crate::accounts::Password;
 use crate::app::App;
 use crate::families::report;
 use crate::limits::Peer;
-use crate::oauth::{Form, LoginRequest, OAuthError, OAuthRequest};
+use crate::oauth::{LoginRequest, OAuthError, OAuthRequest};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let (bad, unauthorized) = (StatusCode::BAD_REQUEST, StatusCode::UNAUTHORIZED);
@@ -117,18 +117,13 @@ async fn login(
         ("scope", body.scope),
     ];
     let audiences = body.audiences.into_iter().map(|audience| ("audience", Some(audience)));
-    let form: Form = members.into_iter().chain(audiences).collect();
+    let request = asked(&app, peer, headers, members.into_iter().chain(audiences));
     let asked = LoginRequest {
-        request: OAuthRequest {
-            address: app.public_limit.address(&headers, Some(peer)),
-            headers,
-            form,
-        },
+        request: request.clone(),
         name: body.name,
         password: body.password,
         device: body.device,
     };
-    let request = asked.request.clone();
     match app.oauth.login(asked).await {
         Ok(answer) => {
             count(&app, "login", None);
@@ -152,13 +147,11 @@ async fn logout(
     extract::OptionalJson(body): extract::OptionalJson<LogoutBody>,
 ) -> Response {
     let body = body.unwrap_or_default();
-    let form: Form = [("refresh_token", body.refresh_token)].into_iter().collect();
-    let address = app.public_limit.address(&headers, Some(peer));
-    let request = OAuthRequest { headers, form, address };
+    let request = asked(&app, peer, headers, [("refresh_token", body.refresh_token)]);
     match app.oauth.logout(&request, body.everywhere).await {
         Ok(ended) => {
             count(&app, "logout", None);
-            let address = address.map(|address| address.to_string());
+            let address = request.address.map(|address| address.to_string());
             for ended in ended {
                 report(&app, &ended, address.as_deref()).await;
             }
@@ -166,6 +159,17 @@ async fn logout(
         }
         Err(error) => refused(&app, "logout", &request, error).await,
     }
+}
+
+/// A request with these members, as the endpoints of OAuth have it.
+fn asked(
+    app: &App,
+    peer: Peer,
+    headers: HeaderMap,
+    members: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> OAuthRequest {
+    let address = app.public_limit.address(&headers, Some(peer));
+    OAuthRequest { headers, form: members.into_iter().collect(), address }
 }
 
 /// Counts and records a refusal, and answers it.

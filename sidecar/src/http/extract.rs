@@ -88,9 +88,14 @@ where
 }
 
 fn says_json(headers: &HeaderMap) -> bool {
-    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok());
-    let said = said.and_then(|said| said.split(';').next()).map(str::trim).unwrap_or_default();
+    let said = media_type(headers);
     JSON_TYPES.iter().any(|known| said.eq_ignore_ascii_case(known))
+}
+
+/// What the body is said to be, without parameters (RFC 9110 §8.3.1); empty when nothing is said.
+pub(super) fn media_type(headers: &HeaderMap) -> &str {
+    let said = headers.get(header::CONTENT_TYPE).and_then(|said| said.to_str().ok());
+    said.and_then(|said| said.split(';').next()).unwrap_or_default().trim()
 }
 
 fn not_json() -> Problem {

@@ -32,6 +32,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderName, header};
 use axum::middleware::from_fn_with_state;
 use tokio::sync::watch;
 
@@ -44,6 +45,9 @@ use endpoint::{Endpoint, ListenerName, OtherOrigins, router};
 
 use crate::app::App;
 use crate::limits::limit_by_address;
+
+/// What an answer with a secret carries: nothing on the way keeps it.
+const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 /// The listeners, bound and ready to serve.
 pub struct Listeners {

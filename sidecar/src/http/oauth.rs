@@ -15,6 +15,7 @@ pub(super) use forms::{ClientCredentials, Refusal};
 
 use super::admin_revocations::record as record_revocation;
 use super::endpoint::{self, Declaration, Endpoint, OtherOrigins, Requirement};
+use super::extract::media_type;
 use super::recorded;
 use crate::app::App;
 use crate::families::report;
@@ -155,9 +156,7 @@ pub(super) async fn read(app: &App, request: Request) -> Result<OAuthRequest, OA
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
-    kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 /// Counts and records what became of a request, and answers it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use wardgate_core::time::UnixSeconds;
@@ -14,6 +14,7 @@ use crate::desk::{
     ApiKeyAction, ApiKeyError, ApiKeyFilter, ApiKeyList, ApiKeyView, CreateApiKey, CreatedApiKey,
     ImportApiKeys, Imported, RotateApiKey, UpdateApiKey,
 };
+use crate::http::NO_STORE;
 use crate::http::endpoint::{self, Declaration, Endpoint, Requirement};
 use crate::http::extract::{self, OptionalJson, Path, Query};
 use crate::http::problem::Problem;
@@ -22,8 +23,6 @@ use crate::oauth::Event;
 use crate::store::StoreError;
 use crate::usage::{UsageReport, report};
 
-/// What an answer with a secret carries: nothing on the way keeps it.
-const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 /// Days that a report is of when nothing else is asked.
 const DEFAULT_DAYS: u64 = 30;
 

@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode};
 use serde_json::Value;
 
 use crate::app::App;
 use crate::desk::{InspectToken, RevokeError, TokenInspection, inspect_refresh_token};
+use crate::http::NO_STORE;
 use crate::http::endpoint::{self, Endpoint, Requirement};
 use crate::http::extract;
 use crate::http::problem::Problem;
 use crate::store::StoreError;
-
-/// What somebody's token says is nobody else's.
-const NO_STORE: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
 
 type Shown = ([(HeaderName, &'static str); 1], Json<TokenInspection>);
 

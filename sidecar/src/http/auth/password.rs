@@ -16,7 +16,7 @@ use crate::http::endpoint::{self, Endpoint, OtherOrigins, Requirement};
 use crate::http::extract;
 use crate::http::oauth::{count, kept_by_nobody};
 use crate::limits::Peer;
-use crate::oauth::{Form, OAuthRequest, PasswordRequest};
+use crate::oauth::PasswordRequest;
 
 pub(super) fn endpoint() -> Endpoint {
     let refusals = &[
@@ -76,9 +76,7 @@ async fn change(
         ("client_assertion_type", body.client_assertion_type),
         ("client_assertion", body.client_assertion),
     ];
-    let address = app.public_limit.address(&headers, Some(peer));
-    let form: Form = members.into_iter().collect();
-    let request = OAuthRequest { headers, form, address };
+    let request = super::asked(&app, peer, headers, members);
     let asked = PasswordRequest {
         request: request.clone(),
         name: body.name,
